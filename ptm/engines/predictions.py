@@ -6,6 +6,7 @@ Shapes: R rows collected on a rank, E examples of the evaluation set.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ Predictions = Mapping[str, NDArray[Any]]
 
 
 class PredictionCollector:
-    """The predictions of one rank; nothing if the objective has no scores.
+    """The predictions of one rank; nothing if the objective needs none.
 
     They stay on the device until `arrays` is read, so that no micro-batch waits for it.
     """
@@ -33,7 +34,7 @@ class PredictionCollector:
 
     def add(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
         """Add the predictions for one micro-batch. Rows of padding are dropped."""
-        if not self._objective.scores:
+        if not _needs_predictions(self._objective):
             return
         found = self._objective.predictions(outputs, tensors)
         self._parts.append({name: tensor.detach() for name, tensor in found.items()})
@@ -54,29 +55,47 @@ def _as_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def scores_of(predictions: Predictions, objective: Objective, *, expected: int) -> dict[str, float]:
-    """Return the scores over all predictions for a set, each counted once.
+def _needs_predictions(objective: Objective) -> bool:
+    return bool(objective.scores) or objective.compares_batch
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """What is computed from the predictions for a whole evaluation set.
+
+    `sums`: the sum of each metric, if those over micro-batches do not add up; else empty.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    sums: Mapping[str, float] = field(default_factory=dict)
+
+
+def figures_of(predictions: Predictions, objective: Objective, *, expected: int) -> SetFigures:
+    """Return the figures over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
     of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
     """
-    if not objective.scores:
-        return {}
+    if not _needs_predictions(objective):
+        return SetFigures()
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
     assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
     ordered = {name: array[first] for name, array in predictions.items()}
-    found = objective.compute_scores(ordered)
-    return {score.name: found[score.name] for score in objective.scores}
+    found = objective.compute_scores(ordered) if objective.scores else {}
+    return SetFigures(
+        {score.name: found[score.name] for score in objective.scores},
+        objective.set_sums(ordered) if objective.compares_batch else {},
+    )
 
 
-def gathered_scores(
+def gathered_figures(
     mine: Predictions, objective: Objective, ranks: Ranks, *, expected: int
-) -> dict[str, float]:
-    """Return the scores over the predictions of all ranks, computed on rank 0. Collective."""
-    if not objective.scores:
-        return {}
+) -> SetFigures:
+    """Return the figures over the predictions of all ranks, computed on rank 0. Collective."""
+    if not _needs_predictions(objective):
+        return SetFigures()
     every = gather_on_rank0(mine, ranks)
-    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, expected=expected))
+    return broadcast_from_rank0(ranks, lambda: figures_of(every, objective, expected=expected))
 
 
 def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:

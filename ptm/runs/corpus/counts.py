@@ -22,7 +22,7 @@ _NO_REASONS = {
     *("words", "words_without_tokens", "repaired_tags"),
 }
 """Counts of the manifest's report that are not numbers of lines or documents left out."""
-CUTTING_LAYOUTS = ("pairs", "labelled")
+CUTTING_LAYOUTS = ("pairs", "triplets", "labelled")
 """Layouts whose documents are examples, which are cut to fit into a row."""
 
 

@@ -121,7 +121,7 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
                 f"{nearest(name, column_paths(schema))}"
             )
         fits = _is_text(found) or (role == "label" and _is_label(found))
-        if role in ("tokens", "tags"):
+        if role in ("tokens", "tags", "negative"):
             fits = fits or _is_list(found, labels=role == "tags")
         if not fits:
             what = {"label": "a label", "tokens": "words", "tags": "tags"}.get(role, "text")

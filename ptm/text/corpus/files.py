@@ -18,7 +18,7 @@ from ptm.text.corpus.remote import find_remote, is_remote
 
 logger = logging.getLogger(__name__)
 
-Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged"]
+Layout = Literal["documents", "sentences", "pairs", "triplets", "labelled", "tagged"]
 Format = Literal["text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "conll"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)

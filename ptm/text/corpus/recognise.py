@@ -39,8 +39,8 @@ _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "text_a"),
-    "source": ("source", "src"),
-    "target": ("target", "tgt"),
+    "source": ("source", "src", "anchor"),
+    "target": ("target", "tgt", "positive"),
     **TAGGED_FIELDS,
 }
 """Role -> names that a field has without being declared; otherwise the name of the role."""
@@ -57,8 +57,8 @@ class ReadOptions:
     encoding: str = "utf-8"
     """A name of `canonical_encoding`, or `detect`."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Role (`text`, `text_b`, `source`, `target`, `label`, `tokens`, `tags`) -> name of the
-    field."""
+    """Role (`text`, `text_b`, `source`, `target`, `anchor`, `positive`, `negative`, `label`,
+    `tokens`, `tags`) -> name of the field."""
     fields_required: bool = True
     """Whether it is an error that all files are plain text although `fields` are declared."""
     quoting: bool | None = None
@@ -177,7 +177,7 @@ class _Recogniser:
     def _text_format(self, suffix: Format | None, begin: bytes) -> Format:
         declared = self._options.fields
         named = declared or self._options.columns
-        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
+        if suffix == "tsv" and self._layout in ("pairs", "triplets", "labelled") and not named:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
         if self._layout == "tagged" and suffix in (None, "text", "tsv") and not named:

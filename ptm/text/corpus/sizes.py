@@ -70,9 +70,12 @@ class SizeLimits:
             )
         if self._format == "conll":
             return "With data.format: conll an empty line ends a sentence, but none was found."
-        what = {"pairs": "pair", "labelled": "labelled text", "tagged": "sentence"}.get(
-            self._layout, "document"
-        )
+        what = {
+            "pairs": "pair",
+            "triplets": "triplet",
+            "labelled": "labelled text",
+            "tagged": "sentence",
+        }.get(self._layout, "document")
         return (
             f"With data.layout: {self._layout} each line is a {what}. Check that the file has "
             "line ends."
