@@ -58,7 +58,7 @@ def lines(kind: str, count: int, *, first: int) -> list[str]:
 
 def write_corpora(folder: Path, kind: str) -> None:
     """Write train.tsv and dev.tsv to the folder `kind` in `folder`, and their stores."""
-    layout, options = LOSSES[kind]
+    layout, _ = LOSSES[kind]
     (folder / kind).mkdir()
     for name, count, first in (("train", TRAIN, 0), ("dev", DEV, TRAIN)):
         path = folder / kind / f"{name}.tsv"
@@ -82,7 +82,7 @@ def objective_of(kind: str) -> Embedding:
 
 
 def embedding(folder: Path, kind: str, options: str = "") -> tuple[str, ...]:
-    """Overrides of a training on a kind of corpus in `folder`; `options`: those of the objective."""
+    """Overrides of a training on a kind of corpus in `folder`; `options`: of the objective."""
     layout, own = LOSSES[kind]
     here = folder / kind
     return (
