@@ -25,7 +25,8 @@ from ptm.recipe.model_block import ModelBlock
 Options = dict[str, Any]
 """Dotted path in the recipe to the value; an option that has no effect in a model is absent."""
 EMBEDDINGS = ("model.embedding", "model.target_embedding")
-HEAD = "objective.head"
+OBJECTIVE = "objective"
+HEAD = f"{OBJECTIVE}.head"
 
 _OF_PARTS = {
     "positions": ("position", "sinusoidal"),
@@ -49,8 +50,12 @@ def effective_options(model: ModelBlock, objective: Objective) -> Options:
         found |= _of_stack("model.decoder", model.decoder)
         target = model.decoder_embedding
         found |= _of_embedding(EMBEDDINGS[1], target, width=model.decoder.hidden_size)
-    head = getattr(objective, "head", None)
-    return {**found, **(_flat(HEAD, dict(head)) if isinstance(head, Config) else {})}
+    return {**found, **head_options(objective)}
+
+
+def head_options(objective: Objective) -> Options:
+    """The options of the objective's head."""
+    return _flat(OBJECTIVE, objective.head_options)
 
 
 def first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:

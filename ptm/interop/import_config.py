@@ -11,6 +11,7 @@ from ptm.errors import UserError
 from ptm.interop.folders import read_config
 from ptm.interop.hf.families import families, model_types
 from ptm.interop.hf.io.vocabulary_options import decoder_start, special_ids_in
+from ptm.interop.hf.with_head import family_with_head
 from ptm.interop.uer.config import blocks_of, check_positions, has_pairs, is_uer_config
 from ptm.recipe import recipe_from_data
 from ptm.recipe.model_recipe import Architecture
@@ -46,7 +47,7 @@ def _blocks(config: dict[str, Any], path: Path) -> dict[str, Any]:
     for family in families():
         if family.matches_config(config):
             try:
-                blocks = family.blocks(config, {})
+                blocks = (family_with_head(family, config, ()) or family).blocks(config, {})
                 ids = special_ids_in(config)
                 if family.is_encoder_decoder and ids:
                     blocks["objective"] |= decoder_start(config, ids, config)

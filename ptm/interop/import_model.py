@@ -63,6 +63,8 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
         notes.append(
             f"config.json has no model_type; the tensors are those of {folder.family.name}"
         )
+    if folder.head_note is not None:
+        notes.append(folder.head_note)
     note = special_tokens_note(where, folder.family, recipe)
     if note is not None:
         notes.append(note)

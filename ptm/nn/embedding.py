@@ -63,6 +63,20 @@ def tied_unembedding_operation(
     )
 
 
+class SegmentEmbedding(nn.Embedding):
+    """A row for padding (0), and one for each segment; a single one is that of all tokens.
+
+    RoBERTa has one segment, also for pairs of texts.
+    """
+
+    def __init__(self, segments: int, width: int) -> None:
+        super().__init__(1 + segments, width)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Segment ids (B, T) -> (B, T, E)."""
+        return super().forward(input.clamp(max=1) if self.num_embeddings == 2 else input)
+
+
 class SummedEmbedding(nn.Module):
     """The sum of word vectors and the other parts, then norm, dropout and projection.
 

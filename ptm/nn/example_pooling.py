@@ -11,27 +11,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptm.nn.layers import activate, build_norm
 from ptm.nn.linear import Linear
-from ptm.nn.model_shape import Pooling
+from ptm.nn.model_shape import ModelShape, Pooling
 
 
-class ExamplePooler(nn.Module):
-    """Pools each example, then applies dense, tanh and dropout (BERT's pooler, with a choice)."""
+class DenseTransform(nn.Module):
+    """The layers of a head before its output layer: dense, activation, norm, each optional."""
 
-    def __init__(self, hidden_size: int, pooling: Pooling, *, dropout: float) -> None:
+    def __init__(
+        self, shape: ModelShape, *, dense: bool, activation: str, norm: bool, bias: bool
+    ) -> None:
         super().__init__()
-        self.pooling = pooling
-        self.dense = Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        width = shape.hidden_size
+        self.activation = activation
+        self.dense = Linear(width, width, bias=bias) if dense else None
+        self.norm = build_norm(shape, width) if norm else None
 
-    def forward(self, hidden: Tensor, example_ids: Tensor, class_positions: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, D)."""
+        if self.dense is None:
+            return hidden
+        transformed: Tensor = activate(self.activation, self.dense(hidden))
+        return transformed if self.norm is None else self.norm(transformed)
+
+
+class ExamplePooler(DenseTransform):
+    """Pools each example, then applies dense, activation, norm and dropout."""
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        pooling: Pooling,
+        *,
+        dense: bool = True,
+        activation: str = "tanh",
+        norm: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(shape, dense=dense, activation=activation, norm=norm, bias=bias)
+        self.pooling = pooling
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(  # type: ignore[override]
+        self, hidden: Tensor, example_ids: Tensor, class_positions: Tensor
+    ) -> Tensor:
         """Hidden (B, T, D), example ids (B, T), positions (P) -> (P, D).
 
         `class_positions`: index of each example's first token in the flattened rows, in ascending
         order, or of its last one with the pooling `last`; 0 for padding.
         """
         pooled = pool_examples(hidden, example_ids, class_positions, self.pooling)
-        out: Tensor = self.dropout(torch.tanh(self.dense(pooled)))
+        out: Tensor = self.dropout(super().forward(pooled))
         return out
 
 

@@ -100,8 +100,8 @@ class Scaled(nn.Module):
 class TagClassifier(nn.Linear):
     """Dropout, then one logit per tag, at every cell of the rows."""
 
-    def __init__(self, hidden_size: int, tags: int, *, dropout: float) -> None:
-        super().__init__(hidden_size, tags)
+    def __init__(self, hidden_size: int, tags: int, *, dropout: float, bias: bool = True) -> None:
+        super().__init__(hidden_size, tags, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_step(parser)
     parser.add_argument(
+        "--without-crf",
+        action="store_true",
+        help="with --to hf: leave out the conditional random field of a model that tags words",
+    )
+    parser.add_argument(
         "--average",
         metavar="N",
         type=int,
@@ -47,10 +52,17 @@ def run(parsed: argparse.Namespace) -> int:
             f"--format {parsed.format} is an option of --to hf only, because UER-py reads only "
             ".bin files. Remove --format."
         )
+    if parsed.to == "uer" and parsed.without_crf:
+        raise UserError("--without-crf is an option of --to hf only. Remove it.")
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     notes: tuple[str, ...] = ()
     if parsed.to == "hf":
-        export_to_huggingface(source, parsed.out, weights_format=parsed.format or "safetensors")
+        notes = export_to_huggingface(
+            source,
+            parsed.out,
+            weights_format=parsed.format or "safetensors",
+            without_crf=parsed.without_crf,
+        )
     else:
         notes = export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]

@@ -59,7 +59,8 @@ class EmbeddingConfig(Config):
     """Row of the position table for position 0 (XLM-R and byte-BPE RoBERTa: 2, after the padding
     id)."""
     segments: LayerSize = 2
-    """Number of segments of an example. The segment table has one more row, for padding."""
+    """Number of segments of an example. The segment table has one more row, for padding. With 1,
+    as in RoBERTa, all texts of an example have the same segment."""
     tasks: LayerSize = 3
     """Rows of the task table (ERNIE)."""
     sinusoidal_order: SinusoidalOrder = "halves"

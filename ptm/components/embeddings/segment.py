@@ -25,6 +25,6 @@ class Segment(EmbeddingPart):
     @classmethod
     def build(cls, config: EmbeddingConfig, width: int) -> nn.Module:
         """Build the table (1 + segments, E)."""
-        from torch import nn
+        from ptm.nn.embedding import SegmentEmbedding
 
-        return nn.Embedding(1 + config.segments, width)
+        return SegmentEmbedding(config.segments, width)

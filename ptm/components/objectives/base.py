@@ -151,7 +151,7 @@ class Objective(Config):
     index_type: ClassVar[ExamplesType]
     """The class of the examples that `index` returns."""
     segments: ClassVar[int] = 1
-    """Number of texts per example that `segment_ids` distinguish."""
+    """Number of texts per example that `segment_ids` must distinguish."""
     perplexity_of: ClassVar[str | None] = "loss"
     """`loss`, or the metric, whose exponential is the perplexity; None: there is no perplexity."""
     scores: ClassVar[tuple[Score, ...]] = ()
@@ -193,6 +193,12 @@ class Objective(Config):
     def label_set(self) -> LabelSet | None:
         """The labels of the corpus, for objectives with layout `labelled` or `tagged`."""
         return None
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        """The options that decide what the head computes, by key; without those of no effect."""
+        head = getattr(self, "head", None)
+        return {"head": dict(head)} if isinstance(head, Config) else {}
 
     def visibility_obstacle(self, visibility: str) -> str | None:
         """Return why the options cannot learn with an encoder of this visibility, or None."""

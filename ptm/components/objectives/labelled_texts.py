@@ -1,7 +1,8 @@
 """What the objectives with one label per text, or pair of texts, have in common.
 
 Devlin et al. 2018, section 4.1: [CLS] a [SEP], or [CLS] a [SEP] b [SEP], one vector per example,
-and a head of dense, tanh, dropout, dense. Optionally masked tokens are predicted on the same rows.
+and a head of dense, tanh, dropout, dense, or another one (`head`). Optionally masked tokens are
+predicted on the same rows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ptm.arrays import I64, exclusive_cumsum
 from ptm.component import Config, PositiveFloat
@@ -20,6 +21,7 @@ from ptm.components.objectives.base import (
     Objective,
     RandomSource,
 )
+from ptm.components.objectives.classifier_head import ClassifierHead
 from ptm.components.objectives.masked_tokens import (
     MASKED_RAGGED,
     MASKED_TARGETS,
@@ -62,13 +64,13 @@ class LabelledObjective(Objective):
     pooling: Pooling = "first"
     """How the vectors of an example become one: that of its first or last token, or the mean or
     maximum over all its tokens, special tokens included."""
+    head: ClassifierHead = ClassifierHead()
     mlm: MlmTerm | None = None
     """Also predict masked tokens. The head then reads the masked text."""
 
     index_type: ClassVar[ExamplesType] = LabelledTexts
     layouts: ClassVar[tuple[str, ...]] = ("labelled",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
-    segments: ClassVar[int] = 2
     perplexity_of: ClassVar[str | None] = None
     min_sequence_length: ClassVar[int] = 5
     label_target: ClassVar[str]
@@ -101,6 +103,10 @@ class LabelledObjective(Objective):
     @property
     def view(self) -> BatchView:  # type: ignore[override]
         return BatchView(hidden=MASKED_VIEW.hidden if self.mlm else None)
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        return {"pooling": self.pooling, "head": self.head.effective}
 
     def visibility_obstacle(self, visibility: str) -> str | None:
         if visibility != "causal":
@@ -207,17 +213,16 @@ class LabelledObjective(Objective):
 
         from ptm.nn.example_pooling import ExamplePooler
 
-        width = shape.hidden_size
         head = (
             Operation(
                 "pooler",
-                partial(ExamplePooler, width, self.pooling, dropout=shape.dropout),
+                partial(ExamplePooler, shape, self.pooling, **self.head.transform),
                 ("hidden", "example_ids", "class_positions"),
                 ("pooled",),
             ),
             Operation(
                 "classifier",
-                partial(nn.Linear, width, self.head_size),
+                partial(nn.Linear, shape.hidden_size, self.head_size, bias=self.head.bias),
                 ("pooled",),
                 (self.head_output,),
             ),

@@ -27,6 +27,7 @@ from ptm.components.objectives.base import (
 )
 from ptm.components.objectives.class_labels import check_names
 from ptm.components.objectives.class_scores import entity_scores, macro_f1
+from ptm.components.objectives.classifier_head import TokenHead
 from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -80,6 +81,7 @@ class Tagging(Objective):
     """Whether a linear-chain conditional random field scores whole sequences of tags (Lample et
     al. 2016). The loss is then the negative log likelihood of the tags of all sentences, divided
     by the number of words of the global batch."""
+    head: TokenHead = TokenHead()
     constrained_decoding: bool | None = None
     """Whether predicted tags follow the rules of `scheme`; the most likely sequence of them is
     found by the Viterbi algorithm. Default: as `crf`."""
@@ -129,6 +131,10 @@ class Tagging(Objective):
     @property
     def view(self) -> BatchView:  # type: ignore[override]
         return BatchView(tags=TagView("tags", "word_numbers", self.label_set.names))
+
+    @property
+    def head_options(self) -> Mapping[str, Any]:
+        return {"head": self.head.effective, "crf": self.crf}
 
     def has_head(self, names: Collection[str]) -> bool:
         return "tag_classifier.weight" in names
@@ -200,21 +206,29 @@ class Tagging(Objective):
 
     def operations(self, shape: ModelShape) -> tuple[Operation, ...]:
         """Return the head: hidden (B, T, D) -> tag_logits (B, T, C), with `crf` transitions."""
+        from ptm.nn.example_pooling import DenseTransform
         from ptm.nn.heads import TagClassifier
 
-        tags = len(self.label_set.names)
-        head = Operation(
+        tags, width = len(self.label_set.names), shape.hidden_size
+        transform = Operation(
+            "tag_transform",
+            partial(DenseTransform, shape, **self.head.transform),
+            ("hidden",),
+            ("hidden",),
+        )
+        classifier = Operation(
             "tag_classifier",
-            partial(TagClassifier, shape.hidden_size, tags, dropout=shape.dropout),
+            partial(TagClassifier, width, tags, dropout=shape.dropout, bias=self.head.bias),
             ("hidden",),
             ("tag_logits",),
         )
+        head = (*((transform,) if self.head.dense else ()), classifier)
         if not self.crf:
-            return (head,)
+            return head
         from ptm.nn.linear_chain_crf import Transitions
 
         crf = Operation("crf", partial(Transitions, tags), ("tag_logits",), ("transitions",))
-        return (head, crf)
+        return (*head, crf)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ptm.component import Config
 from ptm.components.encoders.transformer import Transformer
 from ptm.components.objectives import Objective
+from ptm.components.objectives.lm import Lm
+from ptm.components.objectives.masking.token import TokenMasking
+from ptm.components.objectives.mlm import Mlm
 from ptm.errors import UserError
 from ptm.interop.effective_options import (
     HEAD,
@@ -73,6 +76,12 @@ class Family(ABC):
         if self.is_encoder_decoder:
             return "AutoModelForSeq2SeqLM"
         return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
+
+    def pretraining_objective(self) -> Objective:
+        """An objective with a head of pretraining, for what concerns the body alone."""
+        if self.causal:
+            return Lm(type="lm")
+        return Mlm(type="mlm", masking=TokenMasking(unit="token"))
 
     @abstractmethod
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:

@@ -243,11 +243,11 @@ def test_a_batch_is_shown_with_its_tags(
     assert "b<I-PER> ##o ##b ##b ##y " in printed
 
 
-def test_an_export_names_the_head_that_it_does_not_write(
+def test_an_export_names_what_it_does_not_write(
     tagger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, reason in (
-        (["--to", "hf"], "the model has a tagging head, which this export does not write"),
+        (["--to", "hf"], "objective.crf = true scores whole sequences of tags"),
         (["--to", "uer"], "UER-py configs cannot express"),
     ):
         assert main(["export", str(tagger), str(tmp_path / "o"), *words]) == EXIT_USER

@@ -13,7 +13,9 @@ from ptm.errors import UserError
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
+from ptm.interop.hf.heads import head_for
 from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
+from ptm.interop.hf.with_head import FamilyWithHead
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.weights_file import write_bin, write_safetensors
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
@@ -43,12 +45,17 @@ _TASKS = {
 
 
 def export_to_huggingface(
-    source: ModelSource, out: Path, *, weights_format: Literal["safetensors", "bin"]
-) -> None:
+    source: ModelSource,
+    out: Path,
+    *,
+    weights_format: Literal["safetensors", "bin"],
+    without_crf: bool = False,
+) -> tuple[str, ...]:
     """Write the model of `source` as a Hugging Face folder; `out` appears only when complete.
 
-    The folder has config, weights, tokenizer, recipe and model card. Raises UserError if `out`
-    exists or no family can hold the model.
+    The folder has config, weights, tokenizer, recipe and model card. `without_crf`: leave out the
+    transitions of a conditional random field. Returns notes on what was left out. Raises UserError
+    if `out` exists or no family can hold the model.
     """
     recipe = source.recipe()
     if recipe.target_tokenizer is not None:
@@ -56,13 +63,7 @@ def export_to_huggingface(
             f"{source.folder}: the model has two vocabularies, which no supported family of "
             "transformers can hold. Use `ptm generate` and `ptm evaluate` on the run itself."
         )
-    if recipe.objective.label_set is not None:
-        other = "--to uer, or " if recipe.objective.type == "classification" else ""
-        raise UserError(
-            f"{source.folder}: the model has a {recipe.objective.type} head, which this export "
-            f"does not write. Use {other}`ptm evaluate` and `ptm embed` on the run itself; another "
-            "recipe can start from it with init_from."
-        )
+    recipe, notes = _exported(recipe, without_crf=without_crf, folder=source.folder)
     tokenizer = recipe.tokenizer.load()
     family = family_for(recipe, tokenizer.vocabulary, source=str(source.folder))
     ours = source.tensors()
@@ -87,10 +88,33 @@ def export_to_huggingface(
         )
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
+    return notes
+
+
+def _exported(
+    recipe: ModelRecipe, *, without_crf: bool, folder: Path
+) -> tuple[ModelRecipe, tuple[str, ...]]:
+    """The recipe of the exported model, which may lack parts of the objective; a note for each."""
+    objective = recipe.objective
+    notes: tuple[str, ...] = ()
+    if without_crf:
+        if not getattr(objective, "crf", False):
+            raise UserError(
+                f"{folder}: --without-crf is for models with objective.crf = true. Remove it."
+            )
+        objective = objective.model_copy(update={"crf": False})
+        notes = ("the transitions of the conditional random field are left out",)
+    head = head_for(objective)
+    if head is not None:
+        objective, more = head.exported(objective)
+        notes += more
+    return recipe.model_copy(update={"objective": objective}), notes
 
 
 def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
     """The special tokens that the tokenizer of an export adds around a text."""
+    if isinstance(family, FamilyWithHead):
+        return SpecialTokens(*objective.boundary_roles, one_separator=True)
     if family.causal:
         starts = "bos" in objective.special_roles
         return SpecialTokens(start="bos" if starts else None, end=None)
@@ -109,14 +133,16 @@ def _write_weights(folder: Path, tensors: Mapping[str, Tensor], weights_format: 
 
 def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: str) -> str:
     """The README.md of an export: how to load it, its origin, metrics and recipe."""
-    task, note = _TASKS[loader]
+    head = head_for(recipe.objective) if loader not in _TASKS else None
+    task, note = _TASKS[loader] if head is None else (head.pipeline_tag, head.note)
+    trained = "Pretrained" if head is None else "Fine-tuned"
     made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from imported weights"
     figures = source.provenance()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Metrics\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
         f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
-        f"Pretrained with ptm, {made} (objective `{recipe.objective.type}`, "
+        f"{trained} with ptm, {made} (objective `{recipe.objective.type}`, "
         f"{source.description()}).\n\n"
         f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
@@ -138,7 +164,12 @@ def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> F
         )
     reasons, fitting = [], []
     kind = (encoder.visibility == "causal", recipe.model.decoder is not None)
-    for family in families():
+    head = head_for(recipe.objective)
+    obstacle = None if head is None else head.obstacle(recipe.objective, vocabulary)
+    if obstacle is not None:
+        raise UserError(f"{source}: {obstacle}.")
+    for known in families():
+        family = known if head is None else FamilyWithHead(known, head)
         if family.import_only or (family.causal, family.is_encoder_decoder) != kind:
             continue
         reason = family.unsupported_reason(recipe.model, recipe.objective, vocabulary)

@@ -24,6 +24,7 @@ from ptm.interop.hf.io.vocabulary_options import (
     padded_rows,
     special_ids,
 )
+from ptm.interop.hf.with_head import family_with_head
 from ptm.interop.weight_checks import check_finite
 from ptm.interop.weights_file import read_weights
 from ptm.recipe import recipe_from_data
@@ -40,6 +41,7 @@ class HuggingFaceFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._head_note: str | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -79,14 +81,39 @@ class HuggingFaceFolder:
 
     @cached_property
     def family(self) -> Family:
-        """The family of the config's model_type that has such tensors.
+        """The family of the config's model_type that has such tensors, with the head if ptm has it.
 
         Raises UserError if there is no such family.
         """
         for family in families():
             if family.matches_checkpoint(self.config, self.tensors.keys()):
-                return family
+                return self._with_head(family)
         raise UserError(f"{self.folder}: {self._mismatch}")
+
+    def _with_head(self, family: Family) -> Family:
+        """The family with the head of fine-tuning that the folder has and an objective of ptm too.
+
+        A head that no objective has is left out with a note.
+        """
+        found = family_with_head(family, self.config, self.tensors.keys())
+        if found is None:
+            return family
+        tensors = {found.qualified_name(name): tensor for name, tensor in self.tensors.items()}
+        architecture = self.config["architectures"][0]
+        try:
+            recipe_from_data(
+                found.blocks(self.config, tensors), Architecture, name=f"the head of {architecture}"
+            )
+        except (UserError, KeyError, TypeError, ValueError) as error:
+            # If the body is the reason, reading it without a head is an error too.
+            self._head_note = f"the head of {architecture} was left out: {error}"
+            return family
+        return found
+
+    @property
+    def head_note(self) -> str | None:
+        """Why the head of a fine-tuned model is left out; None if it is not, or without one."""
+        return self._head_note if self.family else None
 
     @cached_property
     def _qualified(self) -> dict[str, Tensor]:

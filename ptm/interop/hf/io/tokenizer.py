@@ -34,6 +34,9 @@ class SpecialTokens:
     """Role of the token before the text; None: no token."""
     end: str | None = "sep"
     """Role of the token after the text; None for causal models, which continue a prompt."""
+    one_separator: bool = False
+    """Whether one end token separates a pair in every family, as in the rows of objectives that
+    read pairs. By default RoBERTa and BART have two, as in their own tokenizers."""
 
 
 def write_tokenizer(
@@ -57,6 +60,7 @@ def write_tokenizer(
     backend = ours.backend(vocabulary)
     _check_ids(folder, tokenizer, backend)
     marks = _marks(vocabulary)
+    doubles = config.get("model_type") in _DOUBLE_SEPARATORS
     special = [
         AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
         for role, token in vocabulary.specials.items()
@@ -69,7 +73,7 @@ def write_tokenizer(
     backend.post_processor = _template(
         vocabulary,
         special_tokens,
-        double=config.get("model_type") in _DOUBLE_SEPARATORS,
+        double=doubles and not special_tokens.one_separator,
         second=1 if segments else 0,
     )
     backend.save(str(folder / "tokenizer.json"))
@@ -85,10 +89,12 @@ def write_tokenizer(
             if vocabulary.has(role)
         }
     both = special_tokens.start is not None and special_tokens.end is not None
+    own_template = not both or (doubles and special_tokens.one_separator)
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
-        # A family's class adds both tokens around a text, whatever tokenizer.json specifies.
-        "tokenizer_class": ours.huggingface_class if both else _PIPELINE_CLASS,
+        # A family's class adds both tokens around a text, and its own separators of a pair,
+        # whatever tokenizer.json specifies.
+        "tokenizer_class": _PIPELINE_CLASS if own_template else ours.huggingface_class,
         **({"do_lower_case": ours.lowercase} | _WORD_OPTIONS if ours.lowercase is not None else {}),
         "model_max_length": positions,
         "model_input_names": inputs,

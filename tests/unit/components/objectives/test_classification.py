@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,9 @@ def test_pooling_reads_the_tokens_of_its_own_example_only(
 ) -> None:
     rows, objective = make_rows(1), objective_of(pooling=pooling)
     tensors = rows.tensors(objective, packing=packing)
-    pooler = ExamplePooler(8, objective.pooling, dropout=0.0)
+    shape = replace(BLOCK.shape(10), hidden_size=8)
+    pooler = ExamplePooler(shape, objective.pooling)
+    assert pooler.dense is not None
     hidden = torch.randn(*tensors["input_ids"].shape, 8)
     found = pooler(hidden, tensors["example_ids"], tensors["class_positions"])
     expected = []
