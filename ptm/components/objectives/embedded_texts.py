@@ -189,7 +189,7 @@ class EmbeddedTexts(Objective):
         return ("text_positions", *self.targets)
 
     def has_head(self, names: Collection[str]) -> bool:
-        return self.loss != "softmax" or "pair_classifier.dense.weight" in names
+        return self.loss != "softmax" or "embedding_classifier.dense.weight" in names
 
     @property
     def needs_word_starts(self) -> bool:
@@ -280,7 +280,7 @@ class EmbeddedTexts(Objective):
             return (embed,)
         classes = len(self._classes.names)
         classify = Operation(
-            "pair_classifier",
+            "embedding_classifier",
             partial(PairClassifier, shape.hidden_size, classes),
             ("embeddings",),
             ("pair_logits",),
