@@ -13,6 +13,7 @@ from ptm.components.objectives.embedded_texts import EmbeddedTexts
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
 from ptm.interop.hf.io.tokenizer import write_json
+from ptm.limits import MOST_POSITIONS
 from ptm.nn.model_shape import Pooling
 
 MODULES = "modules.json"
@@ -56,7 +57,11 @@ def write_sentence_transformers(
     ]
     write_json(folder / MODULES, modules)
     write_json(folder / _LENGTH, {"max_seq_length": longest, "do_lower_case": False})
-    settings: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    settings: dict[str, Any] = {
+        "prompts": {},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+    }
     write_json(folder / _SETTINGS, settings)
     mode = _MODES[objective.pooling]
     (folder / _POOLING).mkdir()
@@ -126,8 +131,11 @@ class SentenceTransformersFolder:
                 f"{self.transformer / _LENGTH}: do_lower_case is true, but the tokenizer keeps "
                 "capitals, so the embeddings would differ. It is not supported."
             )
-        if length.get("max_seq_length"):
-            found["max_length"] = int(length["max_seq_length"])
+        # Newer versions save it as the tokenizer's limit, which is huge if there is no limit.
+        tokenizer = self._settings(self.transformer / "tokenizer_config.json")
+        longest = length.get("max_seq_length") or tokenizer.get("model_max_length")
+        if isinstance(longest, int) and longest <= MOST_POSITIONS:
+            found["max_length"] = longest
         settings = self._settings(self._folder / _SETTINGS)
         prompt = settings.get("default_prompt_name")
         if prompt is not None and (settings.get("prompts") or {}).get(prompt):
