@@ -72,6 +72,13 @@ class Documents:
         return labels if self._chosen is None else labels[self._chosen]
 
     @property
+    def indexes(self) -> I64:
+        """Index of each of these documents (D) in the store."""
+        if self._chosen is None:
+            return np.arange(self.store.info.documents, dtype=np.int64)
+        return np.flatnonzero(self._chosen)
+
+    @property
     def sentences(self) -> Sentences:
         """The sentences of these documents."""
         starts, lengths, counts = self.store.sentence_ranges

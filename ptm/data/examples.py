@@ -23,7 +23,8 @@ class TokenSpans:
 
     `tokens` (N): token ids. `part_lengths` (E, K): length of each part of an example (a half, a
     sentence, the whole text), 0 if it has fewer than K. `word_starts` (N): flags, or None if the
-    store has none. `labels` (E): one per example, or None. `tags` (N): the class index + 1 at the
+    store has none. `labels` (E): one per example, or None; (E, C) if each
+    of C classes is a label or not. `tags` (N): the class index + 1 at the
     first token of each tagged word, 0 at others; None without tags.
     """
 

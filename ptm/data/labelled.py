@@ -6,11 +6,11 @@ Shapes: E examples, K texts per example (1 or 2).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ptm.arrays import I64
+from ptm.arrays import I64, owner_of, ragged_ranges
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, TokenSpans
 from ptm.data.two_sides import share_budget
@@ -33,6 +33,10 @@ class LabelledTexts(Examples):
     def lengths(self) -> I64:
         return np.asarray(self.part_lengths.sum(axis=1))
 
+    def all_labels(self, store: TokenStore) -> I64:
+        """The class indexes of all examples, one after another."""
+        return self.labels
+
     @property
     def left_out(self) -> Mapping[str, int]:
         examples, tokens = self.cut.tolist()
@@ -44,6 +48,32 @@ class LabelledTexts(Examples):
         ranges = np.asarray(self.starts[index]).ravel(), parts.ravel()
         words = store.word_starts(*ranges) if store.info.has_word_starts else None
         return TokenSpans(store.tokens(*ranges), parts, words, np.asarray(self.labels[index]))
+
+
+@dataclass(frozen=True)
+class MultiLabelledTexts(LabelledTexts):
+    """Texts of which each may have several labels, or none.
+
+    `labels` (E): index of each example's document in the store, which has its class indexes. The
+    token spans have, for each example and class, whether it is a label (E, C).
+    """
+
+    def all_labels(self, store: TokenStore) -> I64:
+        return self._labels(store, np.asarray(self.labels))[0]
+
+    def texts(self, store: TokenStore, index: I64) -> TokenSpans:
+        spans = super().texts(store, index)
+        assert spans.labels is not None, "labelled texts have labels"
+        classes, counts = self._labels(store, spans.labels)
+        chosen = np.zeros((counts.size, len(store.info.labels or ())), dtype=np.int64)
+        chosen[owner_of(counts), classes] = 1
+        return replace(spans, labels=chosen)
+
+    @staticmethod
+    def _labels(store: TokenStore, documents: I64) -> tuple[I64, I64]:
+        """The class indexes of some documents, one after another, and the number of each."""
+        values, starts, counts = store.integers
+        return values[ragged_ranges(starts[documents], counts[documents])], counts[documents]
 
 
 def fitting_lengths(lengths: I64, longest: int, *, specials_per_text: int) -> I64:
@@ -69,9 +99,11 @@ def labelled_texts(documents: Documents, longest: int, *, specials_per_text: int
     lengths = sentences.lengths.reshape(-1, texts)
     kept = fitting_lengths(lengths, longest, specials_per_text=specials_per_text)
     removed = (lengths - kept).sum(axis=1)
-    return LabelledTexts(
+    several = documents.store.info.label_separator is not None
+    kind = MultiLabelledTexts if several else LabelledTexts
+    return kind(
         starts=sentences.starts.reshape(-1, texts),
         part_lengths=kept,
-        labels=documents.labels,
+        labels=documents.indexes if several else documents.labels,
         cut=np.array([(removed > 0).sum(), removed.sum()], dtype=np.int64),
     )

@@ -151,7 +151,7 @@ def step_batch(
         for part in parts
     )
     longest = max(
-        (part.tensors[name].size for part in parts for name in objective.ragged_tensors), default=0
+        (len(part.tensors[name]) for part in parts for name in objective.ragged_tensors), default=0
     )
     capacity = max(1, -(-longest // _CAPACITY_MULTIPLE)) * _CAPACITY_MULTIPLE
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(objective.ragged_tensors, (capacity,))

@@ -75,7 +75,7 @@ class PackedDataset(TrainingRows):
             counts = examples.tag_counts.tolist()
         else:
             assert isinstance(examples, LabelledTexts), "an objective with labels has such texts"
-            counts = labels.counts(examples.labels)
+            counts = labels.counts(examples.all_labels(self.store))
         return dict(zip(labels.names, counts, strict=True))
 
     @property

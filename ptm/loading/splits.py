@@ -14,8 +14,10 @@ from ptm.loading.training_rows import TrainingRows
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
 from ptm.text.labels import (
+    MultiLabelSet,
     check_evaluated_labels,
     check_trained_labels,
+    check_trained_multi_labels,
     check_trained_tags,
     warn_of_unseen_tags,
 )
@@ -119,6 +121,7 @@ def _check_labels(
             where = f"{_place(recipe.data.evaluation_inputs[name].store)} (set {name})"
             warn_of_unseen_tags(rows.label_counts, counts, where=where)
         return
+    several = isinstance(recipe.objective.label_set, MultiLabelSet)
     first, *others = train.sources
     columns = train.sources[first].texts_per_example
     trained: Counter[str] = Counter()
@@ -139,8 +142,12 @@ def _check_labels(
                 f"{where}: the examples are {_TEXTS[rows.texts_per_example]}, but those of the "
                 f"training are {_TEXTS[columns]}. Give both corpora the same columns."
             )
-        check_evaluated_labels(rows.label_counts, trained, where=where)
-    check_trained_labels(trained, where=f"data.store: {recipe.data.store}")
+        if several:
+            warn_of_unseen_tags(rows.label_counts, trained, where=where, what="label", unit="text")
+        else:
+            check_evaluated_labels(rows.label_counts, trained, where=where)
+    check_trained = check_trained_multi_labels if several else check_trained_labels
+    check_trained(trained, where=f"data.store: {recipe.data.store}")
 
 
 def _place(store: StoreInput) -> str:

@@ -9,6 +9,7 @@ from ptm.recipe.data_block import UNNAMED, StoreInput
 from ptm.store.preprocess import Preprocessing
 from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus, recognise
+from ptm.text.labels import MultiLabelSet
 from ptm.text.tags import TagSet
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import Vocabularies
@@ -78,6 +79,15 @@ def _check_labels(recipe: DataRecipe, store: TokenStore, *, key: str) -> None:
             f'{key}: "{store.folder}" was made with the labels [{", ".join(made)}], but the recipe '
             f"has objective.labels: {labels}. Correct objective.labels or {key}, or create a new "
             "store with `ptm preprocess RECIPE`."
+        )
+    if isinstance(labels, MultiLabelSet) != (store.info.label_separator is not None):
+        one, other = "one label for each text", "any number of labels for each text"
+        if isinstance(labels, MultiLabelSet):
+            one, other = other, one
+        raise UserError(
+            f'{key}: "{store.folder}" was made with {other}, but objective.type = '
+            f"{recipe.objective.type} needs {one}. Correct {key}, or create a new store with "
+            "`ptm preprocess RECIPE`."
         )
     scheme = labels.scheme if isinstance(labels, TagSet) else None
     if scheme != store.info.tag_scheme:

@@ -56,7 +56,7 @@ def example_sizes(
         lengths[EXAMPLE_IDS] = example_lengths(tensors[MEMORY_IDS], most)
     elif adds_rows:
         shape = replace(shape, longest=max(tensors[name].shape[1] for name in sides))
-    positions = {name: tensors[name].size for name in ragged}
+    positions = {name: len(tensors[name]) for name in ragged}
     if _TARGET_WEIGHTS in tensors:
         positions[_TARGET_WEIGHTS] = int(np.count_nonzero(tensors[_TARGET_WEIGHTS]))
     in_prefix = tensors[EXAMPLE_IDS] * (tensors["segment_ids"] == PREFIX_SEGMENT)

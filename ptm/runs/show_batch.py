@@ -103,4 +103,7 @@ def _label(tensors: Tensors, row: int, example: int, view: BatchView) -> str:
     # Labels are stored per example, one row after another: skip those of earlier rows.
     before = int(tensors["example_ids"].max(axis=1)[:row].sum())
     name = view.labels.removesuffix("s").replace("_", " ")
-    return f" ({name} {int(tensors[view.labels][before + example - 1])})"
+    label = tensors[view.labels][before + example - 1]
+    if label.ndim:
+        return f" ({name}s {' '.join(map(str, np.flatnonzero(label))) or 'none'})"
+    return f" ({name} {int(label)})"

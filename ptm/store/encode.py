@@ -99,10 +99,14 @@ class _EncodedPiece:
     documents: I64
     """Sentences per document (D)."""
     labels: NDArray[np.int32]
-    """Class index of each document (D), with layout `labelled`; empty with any other."""
+    """Class index of each document (D), with layout `labelled`; empty with any other. See also
+    `label_counts`."""
     counts: BlockCounts
     tags: I64 | None = None
     """The tag of each token (see `ptm.store.sections`), with layout `tagged`."""
+    label_counts: I64 | None = None
+    """The number of labels of each document (D), if it may have several: `labels` has those of all
+    documents."""
 
 
 def _text_bytes(parsed: ParsedBlock) -> int:
@@ -160,13 +164,17 @@ class BlockTokenizer:
         ]
         if starts:
             arrays["word_starts"] = np.packbits(np.concatenate(starts))
-        if self._layout == "labelled":
+        several = [part.label_counts for part in parts if part.label_counts is not None]
+        if self._layout == "labelled" and not several:
             arrays["labels"] = np.concatenate([part.labels for part in parts])
         if isinstance(self._labels, TagSet):
             # Of the same type in every shard, whatever tags occur in it.
             dtype = np.min_scalar_type(len(self._labels.names))
             tags = [part.tags for part in parts if part.tags is not None]
             arrays["tags"] = np.concatenate(tags).astype(dtype)
+        if several:
+            arrays["integer_counts"] = in_smallest_type(np.concatenate(several))
+            arrays["integers"] = np.concatenate([part.labels for part in parts])
         return arrays, _total_counts([part.counts for part in parts])
 
     def _encode_piece(self, piece: Block) -> _EncodedPiece:
@@ -190,9 +198,14 @@ class BlockTokenizer:
         documents = np.bincount(owner[encoded.lengths > 0], minlength=len(documents))
         lengths = encoded.lengths[encoded.lengths > 0]
         labels = np.empty(0, np.int32)
+        label_counts = None
         of_class: tuple[int, ...] = ()
         if self._labels is not None:
-            labels = np.array(parsed.labels, dtype=np.int32)[documents > 0]
+            kept = documents > 0
+            if parsed.label_counts is not None:
+                label_counts = np.array(parsed.label_counts, dtype=np.int64)
+                kept, label_counts = np.repeat(kept, label_counts), label_counts[kept]
+            labels = np.array(parsed.labels, dtype=np.int32)[kept]
             of_class = tuple(self._labels.counts(labels))
         counts = BlockCounts(
             file=piece.file,
@@ -209,7 +222,9 @@ class BlockTokenizer:
             ignored=parsed.ignored,
         )
         encoded = replace(encoded, lengths=lengths)
-        return _EncodedPiece(encoded, documents[documents > 0], labels, counts)
+        return _EncodedPiece(
+            encoded, documents[documents > 0], labels, counts, label_counts=label_counts
+        )
 
     def _encode_tagged(self, piece: Block, parsed: ParsedBlock, tags: TagSet) -> _EncodedPiece:
         """Tokenise each word by itself. Its tag belongs to the first of its tokens."""

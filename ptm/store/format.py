@@ -3,8 +3,8 @@
 A store is a folder with `store.json` and one file per shard. A shard has the documents of one
 corpus block: token ids, lengths of sentences and documents, one hash per document and, if a recipe
 needs them, word starts. A pair is a document of two sentences: source, then target. A labelled
-document has one or two sentences (its texts), and a class index. A tagged document is one sentence
-of words, and has a tag at the first token of each word.
+document has one or two sentences (its texts), and a class index or several. A tagged document is
+one sentence of words, and has a tag at the first token of each word.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class StoreInfo:
     """Labels whose documents were left out, with layout `labelled`."""
     tag_scheme: str | None = None
     """The scheme of the tags with layout `tagged`."""
+    label_separator: str | None = None
+    """What separated the labels of a text in the corpus, if a text may have several."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -102,8 +104,9 @@ def write_manifest(folder: Path, info: StoreInfo) -> None:
         del data["labels"]
     if not info.ignored_labels:
         del data["ignored_labels"]
-    if info.tag_scheme is None:
-        del data["tag_scheme"]
+    for key in ("tag_scheme", "label_separator"):
+        if data[key] is None:
+            del data[key]
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, indent=1)
         file.flush()

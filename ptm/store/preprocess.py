@@ -38,7 +38,7 @@ from ptm.store.totals import check_corpus, label_counts, totals
 from ptm.store.workers import TokenizerPool
 from ptm.text.corpus import CorpusFile, CorpusReader, Layout
 from ptm.text.labelled_lines import columns_of
-from ptm.text.labels import LabelSet
+from ptm.text.labels import LabelSet, MultiLabelSet
 from ptm.text.segmenters import Segmenter
 from ptm.text.tags import TagSet
 from ptm.text.tokenizers import Tokenizer, TokenizerConfig
@@ -92,6 +92,11 @@ class Preprocessing:
         return self.labels.scheme if isinstance(self.labels, TagSet) else None
 
     @property
+    def label_separator(self) -> str | None:
+        """What separates the labels of a text, if it may have several."""
+        return self.labels.separator if isinstance(self.labels, MultiLabelSet) else None
+
+    @property
     def ignored_labels(self) -> tuple[str, ...]:
         """The labels of layout `labelled` whose documents are left out."""
         return self.labels.ignored if self.labels is not None else ()
@@ -119,6 +124,7 @@ class Preprocessing:
             **({"labels": list(self.labels.names)} if self.labels else {}),
             **({"ignored_labels": list(ignored)} if (ignored := self.ignored_labels) else {}),
             **({"tag_scheme": scheme} if (scheme := self.tag_scheme) else {}),
+            **({"label_separator": one} if (one := self.label_separator) else {}),
             "corpus": [file.entry() for file in self.corpus],
         }
 
@@ -181,6 +187,7 @@ def preprocess(
                 labels=label_counts(work.labels, counts),
                 ignored_labels=work.ignored_labels,
                 tag_scheme=work.tag_scheme,
+                label_separator=work.label_separator,
             )
             check(info)
             write_manifest(partial, info)

@@ -190,6 +190,27 @@ class TokenStore:
             raise UserError(f"{self.folder}: the store has no labels.")
         return self._concatenated("labels").astype(np.int64)
 
+    @cached_property
+    def integers(self) -> tuple[I64, I64, I64]:
+        """The integers of all documents, one after another, and each document's range in them.
+
+        The ranges are the start (D) and the number (D).
+
+        Raises UserError if the store has none, or if the numbers do not add up, which means that it
+        is damaged.
+        """
+        if self.info.label_separator is None:
+            raise UserError(f"{self.folder}: the store has one label per text.")
+        for index, info in enumerate(self.info.shards):
+            values, counts = (self._section(index, n) for n in ("integers", "integer_counts"))
+            if int(counts.sum(dtype=np.int64)) != values.size:
+                raise UserError(
+                    f"{self.folder / info.file}: the numbers of labels do not add up. The store is "
+                    f"damaged. Remove {self.folder} and run `ptm preprocess RECIPE` again."
+                )
+        counts = self._concatenated("integer_counts").astype(np.int64)
+        return self._concatenated("integers").astype(np.int64), exclusive_cumsum(counts), counts
+
     def tokens(self, starts: I64, lengths: I64) -> I64:
         """Token ids of R ranges, concatenated (sum of `lengths`).
 

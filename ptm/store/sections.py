@@ -57,8 +57,8 @@ class ShardInfo:
 class _Kind:
     """What a section holds."""
 
-    count: Callable[[ShardInfo], int]
-    """Number of items."""
+    count: Callable[[ShardInfo], int] | None
+    """Number of items; None if it follows from the values of another section."""
     dtypes: tuple[str, ...]
     optional: bool = False
 
@@ -83,8 +83,12 @@ _KINDS = {
     # The class index of each word's tag + 1, at the first token of the word; 0 at other tokens.
     # Only with layout tagged.
     "tags": _Kind(lambda shard: shard.tokens, ("|u1", "<u2", "<u4"), optional=True),
+    # Any number of integers for each document, and that number: the class indexes of texts that may
+    # have several labels.
+    "integer_counts": _Kind(lambda shard: shard.documents, _LENGTHS, optional=True),
+    "integers": _Kind(None, ("<i4",), optional=True),
 }
-_OTHERS = ("document_hashes", "word_starts", "labels", "tags")
+_OTHERS = ("document_hashes", "word_starts", "labels", "tags", "integer_counts", "integers")
 SECTIONS = {
     1: ("tokens", "sentence_ends", "document_ends", *_OTHERS),
     2: ("tokens", "sentence_lengths", "document_lengths", *_OTHERS),
@@ -107,7 +111,8 @@ def layout_problem(shard: ShardInfo, *, number: int, token_type: str) -> str | N
         allowed = (token_type,) if section.name == "tokens" else _KINDS[section.name].dtypes
         if section.dtype not in allowed:
             return f"{section.name} has the type {section.dtype} instead of {allowed[0]}"
-        if section.count != _KINDS[section.name].count(shard):
+        expected = _KINDS[section.name].count
+        if expected is not None and section.count != expected(shard):
             return f"{section.name} has {section.count} items"
         if section.offset != end + -end % _ALIGNMENT:
             return f"{section.name} starts at byte {section.offset}"

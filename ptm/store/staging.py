@@ -52,6 +52,7 @@ _WORDS = {
     "labels": "set of labels",
     "ignored_labels": "set of ignored labels",
     "tag_scheme": "scheme of tags",
+    "label_separator": "separator of labels",
 }
 """Keys of the description of a store in words."""
 
@@ -184,10 +185,11 @@ def matching_manifest(store: Path, description: dict[str, Any]) -> StoreInfo:
         "labels": list(info.labels or ()),
         "ignored_labels": list(info.ignored_labels),
         "tag_scheme": info.tag_scheme,
+        "label_separator": info.label_separator,
         "corpus": _corpus_of(info),
     }
-    # A description has this key only if there are any.
-    wanted = {"ignored_labels": [], **description}
+    # A description has these keys only if there are any.
+    wanted = {"ignored_labels": [], "label_separator": None, **description}
     differing = [_WORDS.get(key, key) for key in wanted if was[key] != wanted[key]]
     if differing:
         how = (

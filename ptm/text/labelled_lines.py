@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ptm.errors import UserError
 from ptm.text.corpus import Block, FirstLine, ParsedBlock, decode_lines
-from ptm.text.labels import LabelSet
+from ptm.text.labels import LabelSet, MultiLabelSet
 
 _LABEL, _SECOND = "label", "text_b"
 _FIRST = ("text_a", "text")
@@ -116,6 +116,7 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
     columns = columns_of(block.path, opening, labels) if opening is not None else None
     documents: list[list[str]] = []
     indexes: list[int] = []
+    label_counts: list[int] = []
     blank = ignored = 0
     for number, line in enumerate(lines.texts, start=block.first_line):
         if line is None:
@@ -134,10 +135,12 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
             ignored += 1
             continue
         try:
-            indexes.append(labels.index_of(cells[columns.label]))
+            found = labels.indexes_of(cells[columns.label])
         except UserError as error:
             hint = _HEADER_HINT if number == opening.number else ""
             raise UserError(f"{place}: {error}{hint}") from error
+        indexes += found
+        label_counts.append(len(found))
         documents.append([cells[at].strip() for at in columns.texts])
     return ParsedBlock(
         documents,
@@ -146,6 +149,7 @@ def parse_labelled(block: Block, labels: LabelSet) -> ParsedBlock:
         lines.invalid,
         lines.first_invalid,
         indexes,
+        label_counts if isinstance(labels, MultiLabelSet) else None,
         problem=lines.problem,
         ignored=ignored,
     )

@@ -45,6 +45,13 @@ class LabelSet:
     def __str__(self) -> str:
         return str(len(self.names)) if self.numbered else f"[{', '.join(self.names)}]"
 
+    def indexes_of(self, text: str) -> tuple[int, ...]:
+        """Return the class indexes of the labels of a text, as they are written in a corpus.
+
+        Raises UserError as `index_of`.
+        """
+        return (self.index_of(text),)
+
     def index_of(self, text: str) -> int:
         """Return the class index of a label as it is written in a corpus.
 
@@ -77,6 +84,29 @@ class LabelSet:
             f'"{shown}" is not one of objective.labels = {self}.{hint} Correct the line, or add '
             "the label to objective.labels."
         )
+
+
+LIST_SEPARATOR = "\t"
+"""What separates the labels of a list of JSON or a table, once it is text. No label contains it."""
+
+
+@dataclass(frozen=True)
+class MultiLabelSet(LabelSet):
+    """Labels of which a text may have several, or none."""
+
+    separator: str = ","
+    """What separates the labels of a text in a corpus."""
+
+    def parts(self, text: str) -> tuple[str, ...]:
+        """The labels of a text as a corpus has them, each once, without blanks around them."""
+        pieces = text.replace(LIST_SEPARATOR, self.separator).split(self.separator)
+        return tuple(dict.fromkeys(one for piece in pieces if (one := piece.strip())))
+
+    def __contains__(self, text: str) -> bool:
+        return all(super(MultiLabelSet, self).__contains__(one) for one in self.parts(text))
+
+    def indexes_of(self, text: str) -> tuple[int, ...]:
+        return tuple(sorted(self.index_of(one) for one in self.parts(text)))
 
 
 @dataclass(frozen=True)
@@ -163,6 +193,20 @@ def check_evaluated_labels(
         )
 
 
+def check_trained_multi_labels(counts: Mapping[str, int], *, where: str) -> None:
+    """Raise UserError if no training text has a label; warn of labels that do not occur.
+
+    `counts`: number of texts per label. `where`: the corpus or store, for messages.
+    """
+    if not any(counts.values()):
+        raise UserError(f"{where}: no training text has a label, so nothing can be learned.")
+    absent = [name for name, count in counts.items() if not count]
+    if absent:
+        logger.warning(
+            "%s: no training text has the %s, so it cannot be learned", where, _named(absent)
+        )
+
+
 def check_trained_tags(counts: Mapping[str, int], *, where: str) -> None:
     """Raise UserError unless at least two tags occur in the training data.
 
@@ -183,15 +227,24 @@ def check_trained_tags(counts: Mapping[str, int], *, where: str) -> None:
 
 
 def warn_of_unseen_tags(
-    counts: Mapping[str, int], trained: Mapping[str, int], *, where: str
+    counts: Mapping[str, int],
+    trained: Mapping[str, int],
+    *,
+    where: str,
+    what: str = "tag",
+    unit: str = "word",
 ) -> None:
-    """Log a warning if a tag occurs in an evaluation set, but not in the training data."""
+    """Log a warning if a tag occurs in an evaluation set, but not in the training data.
+
+    `what`, `unit`: the words for a tag and for what has one.
+    """
     unseen = [name for name, count in counts.items() if count and not trained.get(name)]
     if unseen:
         logger.warning(
-            "%s: the %s occurs in this evaluation set but at no training word",
+            "%s: the %s occurs in this evaluation set but at no training %s",
             where,
-            _named(unseen, "tag"),
+            _named(unseen, what),
+            unit,
         )
 
 

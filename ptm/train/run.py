@@ -239,6 +239,7 @@ def _start(recipe: Recipe, inputs: TrainingInputs) -> WarmStart | None:
         inputs.plan,
         inputs.tokenizer,
         recipe.model,
+        objective=recipe.objective,
         target=recipe.target_tokenizer,
         every=source.every,
         layers=source.layers,

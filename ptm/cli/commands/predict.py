@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="columns with the probability of every label (JSON lines always have them)",
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="the probability from which a label is predicted, of a model whose texts may have "
+        "several labels (default: objective.threshold)",
+    )
     _add_reading(parser)
     parser.add_argument(
         "--sequence-length",
@@ -93,6 +100,8 @@ def run(parsed: argparse.Namespace) -> int:
         folder = out if out.is_dir() else out.parent
         what = "is a folder. Give a file" if out.is_dir() else "is not a folder. Create it"
         raise UserError(f'--out "{out}": "{folder}" {what}.')
+    if parsed.threshold is not None and not 0 < parsed.threshold < 1:
+        raise UserError(f"--threshold {parsed.threshold}: must be between 0 and 1.")
     files = _input_files(parsed)
     from ptm.files.writing import replace_with
     from ptm.inference.predict.base import PredictionOptions, predictor_of
@@ -102,6 +111,7 @@ def run(parsed: argparse.Namespace) -> int:
     options = PredictionOptions(
         probabilities=parsed.probabilities,
         sequence_length=parsed.sequence_length,
+        threshold=parsed.threshold,
         precision=parsed.precision,
     )
     predictor = predictor_of(open_source(parsed.source, step=parsed.step), options)

@@ -80,7 +80,11 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     from ptm.runs.corpus.lines import NOUNS, summary_lines
     from ptm.store.preprocess import is_current, preprocess
     from ptm.store.reader import TokenStore
-    from ptm.text.labels import check_trained_labels, check_trained_tags
+    from ptm.text.labels import (
+        check_trained_labels,
+        check_trained_multi_labels,
+        check_trained_tags,
+    )
 
     work = preprocessing_of(recipe, one)
 
@@ -91,6 +95,8 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         # Evaluation sets and sources of a mixture need not have every label.
         if info.labels is not None and one.corpus_key == "data.corpus":
             check_labels = check_trained_tags if info.tag_scheme else check_trained_labels
+            if info.label_separator is not None:
+                check_labels = check_trained_multi_labels
             check_labels(info.labels, where=one.corpus_key)
 
     line = ProgressLine()

@@ -161,6 +161,8 @@ class Objective(Config):
     compares_batch: ClassVar[bool] = False
     """Whether the loss of an example depends on all others of the global batch. The engine then
     gathers the outputs of all micro-batches and ranks, and calls `batch_sums`."""
+    label_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules of the head whose parameters belong to the labels: they have a row for each."""
     needs_decoder: ClassVar[bool] = False
     """Whether an example has a source for an encoder and a target for a decoder."""
     needs_sentences: ClassVar[bool] = False

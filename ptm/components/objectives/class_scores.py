@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ptm.arrays import I64
+from ptm.arrays import I64, Flags
 from ptm.text.tags import Entities
 
 
@@ -46,6 +46,21 @@ def f1_of(positive: int, labels: I64, predicted: I64) -> float:
     hits = int(np.sum((labels == positive) & (predicted == positive)))
     either = int(np.sum(labels == positive)) + int(np.sum(predicted == positive))
     return 2 * hits / either if either else 0.0
+
+
+def multi_label_f1(labels: Flags, predicted: Flags) -> dict[str, float]:
+    """Return the macro- and micro-averaged F1 of labels of which a text may have several.
+
+    `labels`, `predicted` (E, C): whether an example has each label. As scikit-learn's `f1_score`
+    with `zero_division=0`: a label that no example has and none is predicted to have counts as 0.
+    """
+    hits = (labels & predicted).sum(axis=0)
+    # 2 TP + FP + FN, for each label.
+    either = labels.sum(axis=0) + predicted.sum(axis=0)
+    each = np.divide(2 * hits, either, out=np.zeros(hits.size), where=either > 0)
+    total = int(either.sum())
+    micro = 2 * int(hits.sum()) / total if total else 0.0
+    return {"macro_f1": float(each.mean()), "micro_f1": micro}
 
 
 def matthews_correlation(labels: I64, predicted: I64) -> float:

@@ -71,6 +71,7 @@ class LabelledObjective(Objective):
     index_type: ClassVar[ExamplesType] = LabelledTexts
     layouts: ClassVar[tuple[str, ...]] = ("labelled",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
+    label_modules: ClassVar[tuple[str, ...]] = ("classifier",)
     perplexity_of: ClassVar[str | None] = None
     min_sequence_length: ClassVar[int] = 5
     label_target: ClassVar[str]

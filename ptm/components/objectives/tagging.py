@@ -95,6 +95,7 @@ class Tagging(Objective):
         Metric("accuracy", count="words", higher_is_better=True),
     )
     targets: ClassVar[tuple[str, ...]] = ("tags", "word_bits", "word_numbers")
+    label_modules: ClassVar[tuple[str, ...]] = ("tag_classifier", "crf")
     perplexity_of: ClassVar[str | None] = None
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from ptm.text.corpus import Format
 Input = TypeVar("Input")
 
 Precision = Literal["fp32", "bf16"]
+_MULTI_LABEL = "multi_label_classification"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class PredictionOptions:
     """Whether the cells of an answer include the probability of every class."""
     sequence_length: int | None = None
     """Tokens of the longest input, special tokens included; None: as in the model's training."""
+    threshold: float | None = None
+    """Probability from which a label is predicted, of models whose texts may have several labels;
+    None: as in the model's recipe."""
     precision: Precision = "fp32"
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
@@ -110,5 +114,10 @@ def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[A
             f"{source.folder}: a model trained with objective {objective.type} has no head that "
             f"`ptm predict` needs. Supported: {', '.join(sorted(known))}. Fine-tune it with one of "
             "them: set init_from to this model."
+        )
+    if options.threshold is not None and objective.type != _MULTI_LABEL:
+        raise UserError(
+            f"--threshold is for models with objective {_MULTI_LABEL}, but {source.folder} has "
+            f"objective {objective.type}. Remove it."
         )
     return known[objective.type](source, options)

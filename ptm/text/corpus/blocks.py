@@ -99,7 +99,10 @@ class ParsedBlock:
     first_invalid: int | None
     """Index in the block, from 0, of the first line that is left out."""
     labels: list[int] | None = None
-    """The class index of each document, with layout `labelled`; of each word, with `tagged`."""
+    """The class index of each document, with layout `labelled`; of each word, with `tagged`. The
+    indexes of a document with several labels follow each other."""
+    label_counts: list[int] | None = None
+    """The number of labels of each document, if it may have several; None if each has one."""
     problem: str = ""
     """What is wrong with the first line that is left out; "" if it cannot be decoded."""
     repaired: int = 0

@@ -121,8 +121,9 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
                 f"{nearest(name, column_paths(schema))}"
             )
         fits = _is_text(found) or (role == "label" and _is_label(found))
-        if role in ("tokens", "tags", "negative"):
-            fits = fits or _is_list(found, labels=role == "tags")
+        # Of a text with several labels; for an objective with one label, each row is an error.
+        if role in ("tokens", "tags", "negative", "label"):
+            fits = fits or _is_list(found, labels=role in ("tags", "label"))
         if not fits:
             what = {"label": "a label", "tokens": "words", "tags": "tags"}.get(role, "text")
             raise UserError(

@@ -13,7 +13,7 @@ from ptm.errors import UserError
 from ptm.limits import LONGEST_LINE, LONGEST_RECORD
 from ptm.text.corpus.blocks import ParsedBlock
 from ptm.text.corpus.files import Layout
-from ptm.text.labels import LabelSet
+from ptm.text.labels import LIST_SEPARATOR, LabelSet, MultiLabelSet
 
 Row = tuple[int, tuple[Any, ...] | None, str]
 """The index of a record's first line in the block; the values of its fields, or None if it is
@@ -44,6 +44,7 @@ def documents_of(
     """
     documents: list[list[str]] = []
     classes: list[int] = []
+    label_counts: list[int] = []
     problems: dict[int, str] = {}
     blank = ignored = 0
     for index, values, problem in rows:
@@ -67,7 +68,9 @@ def documents_of(
             ignored += 1
             continue
         if labels is not None:
-            classes.append(_class_of(values[0], labels, place(index)))
+            found = _classes_of(values[0], labels, place(index))
+            classes += found
+            label_counts.append(len(found))
         documents.append(document)
     first = min(problems, default=None)
     return ParsedBlock(
@@ -77,6 +80,7 @@ def documents_of(
         len(problems),
         first,
         classes if labels is not None else None,
+        label_counts if isinstance(labels, MultiLabelSet) else None,
         problem=problems[first] if first is not None else "",
         ignored=ignored,
     )
@@ -111,7 +115,10 @@ def _problem_of(
         number = isinstance(label, float) and (
             label.is_integer() or (labels is not None and str(label) in labels)
         )
-        if not isinstance(label, (str, int)) and not number:
+        several = isinstance(labels, MultiLabelSet) and isinstance(label, list)
+        if several and not all(isinstance(one, (str, int)) for one in label):
+            return f'the field "{name}" has an element that is not a label'
+        if not isinstance(label, (str, int)) and not number and not several:
             return f'the field "{name}" is {kind_of(label)}, not a label'
     for text, name in texts:
         if type(text) is not str:
@@ -154,16 +161,21 @@ def kind_of(value: Any) -> str:
 
 
 def label_text(label: Any) -> str:
-    """A label of a record as it would be written in a line: `true`, `1` for 1.0."""
+    """A label of a record as it would be written in a line: `true`, `1` for 1.0.
+
+    The labels of a list are separated by LIST_SEPARATOR.
+    """
+    if isinstance(label, list):
+        return LIST_SEPARATOR.join(map(label_text, label))
     if isinstance(label, bool):
         return str(label).lower()
     whole = isinstance(label, float) and label.is_integer()
     return str(int(label)) if whole else str(label)
 
 
-def _class_of(label: Any, labels: LabelSet, place: str) -> int:
+def _classes_of(label: Any, labels: LabelSet, place: str) -> tuple[int, ...]:
     try:
-        return labels.index_of(label_text(label))
+        return labels.indexes_of(label_text(label))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
 

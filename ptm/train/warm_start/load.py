@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
@@ -42,6 +43,8 @@ class WarmStart:
     unused_names: tuple[str, ...]
     layers: tuple[int, ...] = ()
     """If layers were chosen: the source layers that became layers 0, 1, ... of the encoder."""
+    other_labels: str | None = None
+    """Why the output layer is new although the source has one; None if it is not."""
 
     def provenance(self) -> dict[str, Any]:
         """Provenance of the weights, for run.json."""
@@ -61,6 +64,7 @@ class WarmStart:
             f"starting from {self.source}: {len(self.weights)} tensors loaded ({taken}); "
             f"initialised: {', '.join(self.new_names) or 'none'}; unused source tensors: "
             f"{', '.join(self.unused_names) or 'none'}"
+            f"{f'; {self.other_labels}' if self.other_labels else ''}"
         )
 
 
@@ -70,12 +74,14 @@ def load_warm_start(
     tokenizer: Tokenizer,
     model: ModelBlock,
     *,
+    objective: Objective | None = None,
     target: TokenizerConfig | None = None,
     every: int | None = None,
     layers: Sequence[int] = (),
 ) -> WarmStart:
     """Load the tensors of the model at `path` that the plan of `model` has too.
 
+    `objective`: that of the plan; an output layer for other labels than the source's is not loaded.
     `target`: the recipe's target_tokenizer. `every`, `layers`: load every n-th encoder layer of the
     source, or the listed ones, in this order. Raises UserError if a shared tensor has another
     shape, if the models share no encoder layer, if their layers compute differently, or if their
@@ -86,6 +92,9 @@ def load_warm_start(
     _check_vocabularies(path, recipe, tokenizer, target)
     everything = source.tensors()
     shapes = plan.parameter_shapes
+    other_labels = _other_labels(recipe.objective, objective)
+    of_labels = set() if other_labels is None else _of_labels(everything, recipe.objective)
+    everything = {name: t for name, t in everything.items() if name not in of_labels}
     there = {name: tuple(tensor.shape) for name, tensor in everything.items()}
     chosen = _chosen_layers(path, there, shapes, every=every, layers=layers)
     found = select_layers(everything, chosen) if chosen else everything
@@ -95,10 +104,33 @@ def load_warm_start(
         weights={name: found[name] for name in shared},
         new_names=tuple(sorted(shapes.keys() - shared.keys())),
         unused_names=tuple(
-            sorted(unused_names(everything, chosen) | (found.keys() - shapes.keys()))
+            sorted(unused_names(everything, chosen) | (found.keys() - shapes.keys()) | of_labels)
         ),
         layers=chosen,
+        other_labels=other_labels,
     )
+
+
+def _other_labels(theirs: Objective, ours: Objective | None) -> str | None:
+    """Why the rows of the source's output layer do not belong to the labels of `ours`, or None."""
+    if ours is None or not set(theirs.label_modules) & set(ours.label_modules):
+        return None
+    there, here = theirs.label_set, ours.label_set
+    assert there is not None, "an objective with an output layer for labels has labels"
+    assert here is not None, "an objective with an output layer for labels has labels"
+    numbered = there.numbered or here.numbered
+    same = len(there.names) == len(here.names) if numbered else there.names == here.names
+    if same and theirs.type == ours.type:
+        return None
+    return (
+        f"the output layer is new, because the source has the labels {there} (objective "
+        f"{theirs.type}) and this recipe {here}"
+    )
+
+
+def _of_labels(names: Iterable[str], objective: Objective) -> set[str]:
+    """The names of the parameters of the objective's output layer."""
+    return {name for name in names if name.partition(".")[0] in objective.label_modules}
 
 
 def check_warm_start(recipe: Recipe, tokenizer: Tokenizer) -> None:
@@ -113,7 +145,10 @@ def check_warm_start(recipe: Recipe, tokenizer: Tokenizer) -> None:
     sizes = _vocabulary_sizes(recipe, tokenizer)
     there = build_plan(theirs.model, theirs.objective, **_vocabulary_sizes(theirs, tokenizer))
     here = build_plan(recipe.model, recipe.objective, **sizes)
-    found, shapes = there.parameter_shapes, here.parameter_shapes
+    found, shapes = dict(there.parameter_shapes), here.parameter_shapes
+    if _other_labels(theirs.objective, recipe.objective) is not None:
+        of_labels = _of_labels(found, theirs.objective)
+        found = {name: shape for name, shape in found.items() if name not in of_labels}
     chosen = _chosen_layers(start.source, found, shapes, every=start.every, layers=start.layers)
     if chosen:
         found = select_layers(found, chosen)

@@ -161,6 +161,30 @@ def test_a_classifier_has_the_logits_of_transformers(
         assert torch.equal(found[name][rows], weights[name][rows]), name
 
 
+@pytest.mark.parametrize(
+    ("objective", "problem", "outputs"),
+    [
+        ({"type": "multi_label_classification", "labels": LABELS}, "multi_label", 3),
+        ({"type": "regression"}, "regression", 1),
+    ],
+    ids=["several labels", "numbers"],
+)
+def test_other_problems_have_the_logits_of_transformers(
+    folder: Path, small_vocab: Path, objective: Mapping[str, Any], problem: str, outputs: int
+) -> None:
+    here = folder / problem
+    source = source_of(CASES[0], objective, here, small_vocab)
+    theirs = exported(source, here / "out", CASES[0], "AutoModelForSequenceClassification")
+    assert theirs.config.problem_type.startswith(problem)
+    assert theirs.num_labels == outputs
+    for texts in (TEXTS, PAIRS):
+        ours = our_logits(source, texts)
+        assert difference(ours, their_logits(theirs, here / "out", texts)) <= TOLERANCE
+    (here / "out" / "recipe.yaml").unlink()
+    import_from_huggingface(str(here / "out"), here / "back")
+    assert open_source(str(here / "back")).recipe().objective == source.recipe().objective
+
+
 @parameters([case for case in CASES if case.tagging is not None])
 def test_a_tagger_has_the_logits_of_transformers(
     case: Case, folder: Path, small_vocab: Path

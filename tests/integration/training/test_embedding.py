@@ -18,7 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 from ptm.cli import main
 from ptm.components.objectives.embedding import Embedding
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
-from ptm.inference.embed import Embedder
+from ptm.inference.embed import F32, Embedder
 from ptm.interop.sources.open import open_source
 from ptm.nn.example_pooling import TextEmbedding
 from ptm.runs.evaluate import evaluate_source
@@ -115,8 +115,8 @@ def test_evaluate_finds_what_training_reported(runs: Runs, folder: Path) -> None
 # Exports and predictions
 
 
-def vectors_of(folder: Path, **options: int) -> np.ndarray:
-    return Embedder(open_source(str(folder))).sentences(TEXTS, places=TEXTS, **options)
+def vectors_of(folder: Path) -> F32:
+    return Embedder(open_source(str(folder))).sentences(TEXTS, places=TEXTS)
 
 
 def test_an_export_is_a_folder_of_sentence_transformers(scored: Path, tmp_path: Path) -> None:

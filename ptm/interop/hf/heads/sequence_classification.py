@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ptm.components.objectives import Objective
 from ptm.components.objectives.classification import Classification
 from ptm.components.objectives.labelled_texts import LabelledObjective
+from ptm.components.objectives.multi_label_classification import MultiLabelClassification
 from ptm.components.objectives.regression import Regression
 from ptm.errors import UserError
 from ptm.interop.hf.heads.base import Head, HeadLayout, label_keys, read_label_names
@@ -16,6 +17,9 @@ from ptm.interop.hf.shared.post_norm import ACTIVATIONS, activation_from_config
 from ptm.text.vocabulary import Vocabulary
 
 _SINGLE, _REGRESSION = "single_label_classification", "regression"
+_MULTI = "multi_label_classification"
+_SEPARATORS = (",", ";", "|", " / ")
+"""Separators of labels, of which an import takes the first that is in no name."""
 _PLACEHOLDER = "LABEL_"
 """Beginning of the names that transformers gives to labels without one."""
 
@@ -59,7 +63,7 @@ _LAST_TOKEN = HeadLayout(
 
 
 class SequenceClassification(Head):
-    """The head of `classification` and `regression`."""
+    """The head of `classification`, `multi_label_classification` and `regression`."""
 
     suffix: ClassVar[str] = "ForSequenceClassification"
     pipeline_tag: ClassVar[str] = "text-classification"
@@ -85,7 +89,7 @@ class SequenceClassification(Head):
     }
 
     def holds(self, objective: Objective) -> bool:
-        return isinstance(objective, Classification | Regression)
+        return isinstance(objective, Classification | MultiLabelClassification | Regression)
 
     def obstacle(self, objective: Objective, vocabulary: Vocabulary) -> str | None:
         pad, sep = (vocabulary.special_id(role) for role in ("pad", "sep"))
@@ -106,8 +110,10 @@ class SequenceClassification(Head):
     def config_keys(self, objective: Objective) -> dict[str, Any]:
         if isinstance(objective, Regression):
             return {**label_keys((f"{_PLACEHOLDER}0",)), "problem_type": _REGRESSION}
-        assert isinstance(objective, Classification), "`holds` was checked before"
-        return {**label_keys(objective.label_set.names), "problem_type": _SINGLE}
+        assert objective.label_set is not None, "`holds` was checked before"
+        several = isinstance(objective, MultiLabelClassification)
+        names = label_keys(objective.label_set.names)
+        return {**names, "problem_type": _MULTI if several else _SINGLE}
 
     def objective_block(self, config: ModelConfig, outputs: int | None) -> dict[str, Any]:
         names, problem = read_label_names(config, outputs), config.get("problem_type")
@@ -117,6 +123,11 @@ class SequenceClassification(Head):
                     f"the head predicts {len(names)} numbers, but objective regression has one"
                 )
             return {"type": "regression"}
+        if problem == _MULTI:
+            unused = [one for one in _SEPARATORS if not any(one in name for name in names)]
+            labels = {"labels": numbered_or_names(names)}
+            other = {"label_separator": unused[0]} if unused[:1] not in ([], [","]) else {}
+            return {"type": _MULTI, **labels, **other}
         if problem not in (None, _SINGLE):
             raise UserError(f'config.json: problem_type "{problem}" is not supported')
         return {"type": "classification", "labels": numbered_or_names(names)}
