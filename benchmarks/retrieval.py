@@ -52,7 +52,7 @@ def command(*words: str) -> None:
 
 
 def cpu_seconds() -> float:
-    """The CPU time of this process and of those that it ran."""
+    """The CPU time of this process and of the processes that it ran."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + used.ru_utime + used.ru_stime
 

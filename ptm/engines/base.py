@@ -182,14 +182,14 @@ class Engine(ABC):
         Raises TrainingError if fp16 gradients overflow at the minimum loss scale.
         """
         self._loss_limit = loss_limit
+        self._step = step
         self._weights = self._objective.loss_weights(step)
         self._packed.shape = totals.packed_shape
         scaler = self.state.scaler_state()
         if not self._deepspeed.module.training:
             self._deepspeed.train()
         # Dropout depends on seed, step and rank only, so a resumed run draws the same masks.
-        self._dropout_seed = seed_of(self._seed, "dropout", step, self._ranks.rank)
-        self._seed_dropout(self._dropout_seed)
+        self._seed_dropout(seed_of(self._seed, "dropout", step, self._ranks.rank))
         for group in self._deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate * group[RATE]
         skipped_before = self._deepspeed.skipped_steps

@@ -127,7 +127,8 @@ class PlainEngine(Engine):
 
     def _outputs_of(self, tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
         """Run micro-batch `index` of the step; a second run has the same dropout."""
-        self._seed_dropout(seed_of(self._dropout_seed, index))
+        seed = seed_of(self._seed, "dropout", self._step, self._ranks.rank, index)
+        self._seed_dropout(seed)
         found: dict[str, Tensor] = self._deepspeed(tensors)
         return found
 

@@ -101,6 +101,17 @@ def test_a_spike_of_the_loss_of_a_whole_step_is_skipped(
     assert skipped == [0] * 8 + [1] * 2
 
 
+def test_the_second_run_counts_as_recomputed(runs: Runs, folder: Path) -> None:
+    options = (*embedding(folder, "pairs"), *SHORT, "engine.peak_tflops=0.5", "train.steps=2")
+    for name, size in (("twice", 2), ("once", 8)):
+        assert runs.train(name, *options, f"train.micro_batch_size={size}") == EXIT_DONE
+        text = (runs.folder / name / "metrics.jsonl").read_text(encoding="utf-8")
+        record = json.loads(text.splitlines()[0])
+        # A forward pass more is a third more.
+        ratio = 4 / 3 if name == "twice" else 1
+        assert record["hfu"] == pytest.approx(ratio * record["mfu"], abs=2e-4)
+
+
 def test_evaluate_finds_what_training_reported(runs: Runs, folder: Path) -> None:
     options = (*embedding(folder, "pairs", ", matryoshka: [8]"), *SHORT)
     assert runs.train("pairs", *options, "checkpoint.best=dev/recall@10_8") == EXIT_DONE
