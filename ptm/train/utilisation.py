@@ -1,8 +1,8 @@
 """Model FLOPs utilisation: the share of the devices' peak rate that the model's arithmetic uses.
 
 `mfu` counts what the model needs (Chowdhery et al. 2022, "PaLM", appendix B; see
-ptm/model/flops.py), `hfu` also what is computed twice: recomputed activations, and the first run of each micro-batch with
-cached gradients.
+ptm/model/flops.py), `hfu` also what is computed twice: activations, and micro-batches with cached
+gradients.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class EmbeddingPredictor(Predictor[InputText]):
         self._scored: list[tuple[float, float]] = []
         self._empty = 0
         self._damaged: list[InputText] = []
+        self._others: list[InputText] = []
 
     def windows(self, files: InputFiles) -> Iterator[Window[InputText]]:
         numbers = NumberLabels()
@@ -90,8 +91,10 @@ class EmbeddingPredictor(Predictor[InputText]):
             self._damaged.append(one)
         elif similarity is None:
             self._empty += 1
-        elif one.label is not None and one.label in NumberLabels():
+        elif one.label and one.label in NumberLabels():
             self._scored.append((float(one.label), similarity))
+        elif one.label:
+            self._others.append(one)
 
     def _prediction(self, one: InputText, number: float | None) -> Prediction:
         values: dict[str, object] = {"similarity": number}
@@ -109,6 +112,13 @@ class EmbeddingPredictor(Predictor[InputText]):
             found.append(
                 f"{len(self._damaged):,} inputs could not be read, so they have no answer; the "
                 f"first is {first.place}: {first.problem.rstrip('.')}."
+            )
+        if self._others:
+            first = self._others[0]
+            found.append(
+                f"{len(self._others):,} labels are not numbers, so similarities are not correlated "
+                f'with them; the first is {first.place}: "{(first.label or "")[:40]}". Without a '
+                "header, the first of three columns is the label."
             )
         if self._scored:
             labels, predicted = np.array(self._scored, dtype=np.float64).T

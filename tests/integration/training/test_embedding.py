@@ -271,6 +271,9 @@ def test_predict_gives_the_similarity_of_pairs(
     assert similarities[0] == pytest.approx(1, abs=1e-5)
     assert similarities[1] is None
     assert "1 inputs lack a text" in errors
+    (tmp_path / "triplets.tsv").write_text("看书\t一\t二\n", encoding="utf-8")
+    _, _, errors = run_command(["predict", str(scored), str(tmp_path / "triplets.tsv")], capsys)
+    assert 'triplets.tsv:1: "看书". Without a header, the first of three columns is' in errors
     (tmp_path / "single.txt").write_text("看书\n", encoding="utf-8")
     code, _, errors = run_command(["predict", str(scored), str(tmp_path / "single.txt")], capsys)
     assert code == EXIT_USER
