@@ -5,7 +5,7 @@ Shapes: E examples, K texts per example (1 or 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,17 +87,19 @@ def fitting_lengths(lengths: I64, longest: int, *, specials_per_text: int) -> I6
     return share_budget(lengths, room) if texts == 2 else np.minimum(lengths, room)
 
 
-def labelled_texts(documents: Documents, longest: int, *, specials_per_text: int) -> LabelledTexts:
+def labelled_texts(
+    documents: Documents, longest: int, *, specials: Callable[[int], int]
+) -> LabelledTexts:
     """Return one example per document, cut at the end of its texts to fit into a row.
 
-    `longest`: tokens of a row without the special token at its start. `specials_per_text`: further
-    special tokens per text. The texts of a pair share the row as `share_budget` says.
+    `longest`: tokens of a row. `specials`: the special tokens of an example by its number of texts.
+    The texts of a pair share the row as `share_budget` says.
     """
     sentences = documents.sentences
     texts = int(sentences.counts[0]) if sentences.counts.size else 1
     assert (sentences.counts == texts).all(), "all documents of a labelled store have equal columns"
     lengths = sentences.lengths.reshape(-1, texts)
-    kept = fitting_lengths(lengths, longest, specials_per_text=specials_per_text)
+    kept = fitting_lengths(lengths, longest - specials(texts), specials_per_text=0)
     removed = (lengths - kept).sum(axis=1)
     several = documents.store.info.label_separator is not None
     kind = MultiLabelledTexts if several else LabelledTexts

@@ -69,4 +69,5 @@ class DataRecipe(ModelRecipe):
     @property
     def packs_sides_apart(self) -> bool:
         """Whether sources and targets of a micro-batch are packed into rows of their own."""
-        return self.data.packing and self.model.decoder is not None
+        decoder = self.model.decoder is not None
+        return self.data.packing and decoder and self.objective.packs_sides_apart

@@ -66,8 +66,15 @@ def _model_problems(recipe: Architecture) -> Iterator[Problem]:
             f"is missing: objective.type = {objective.type} has a source and a target, and the "
             "decoder reads the target. Add the block model.decoder."
             if objective.needs_decoder
-            else f"is not used with objective.type = {objective.type}. Remove it.",
+            else f"is not used with objective.type = {objective.type}{_without(objective)}. Remove "
+            "it.",
         )
+
+
+def _without(objective: Objective) -> str:
+    """The key that an objective lacks to use a decoder, for a message."""
+    has_key = "decoder_start" in type(objective).model_fields
+    return " without objective.decoder_start" if has_key else ""
 
 
 def _visibility_problems(objective: Objective, encoder: Encoder) -> Iterator[Problem]:

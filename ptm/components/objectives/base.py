@@ -165,6 +165,9 @@ class Objective(Config):
     """Modules of the head whose parameters belong to the labels: they have a row for each."""
     needs_decoder: ClassVar[bool] = False
     """Whether an example has a source for an encoder and a target for a decoder."""
+    packs_sides_apart: ClassVar[bool] = True
+    """Whether sources and targets may be packed into rows of their own, which moves the tensors
+    (B, T) only."""
     needs_sentences: ClassVar[bool] = False
     """Whether the store must hold the sentence boundaries of documents."""
     min_sequence_length: ClassVar[int] = 3
@@ -195,6 +198,11 @@ class Objective(Config):
     def label_set(self) -> LabelSet | None:
         """The labels of the corpus, for objectives with layout `labelled` or `tagged`."""
         return None
+
+    def special_token_count(self, texts: int) -> int:
+        """Number of special tokens in an example of so many texts, for objectives that read
+        texts."""
+        return texts + 1
 
     @property
     def head_options(self) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from ptm.components.objectives.masking import Maskable, Masking
 from ptm.components.objectives.masking.token import TokenMasking
 from ptm.data.examples import TokenSpans
 from ptm.data.placement import Placement, row_tensors
+from ptm.data.row_template import USUAL, RowTemplate
 from ptm.nn.model_shape import ModelShape
 from ptm.plan import Operation
 from ptm.text.tokenizers import Tokenizer
@@ -49,30 +50,34 @@ def length_with_special_tokens(text_lengths: I64, *, parts: int) -> I64:
     return np.asarray(text_lengths) + parts + 1
 
 
-def add_special_tokens(texts: TokenSpans, vocabulary: Vocabulary) -> tuple[Maskable, I64]:
-    """Add special tokens: [CLS] text [SEP], or [CLS] text [SEP] text [SEP].
+def add_special_tokens(
+    texts: TokenSpans, vocabulary: Vocabulary, template: RowTemplate = USUAL
+) -> tuple[Maskable, I64]:
+    """Add special tokens: [CLS] text [SEP], or [CLS] text [SEP] text [SEP], or as `template` says.
 
     Returns the tokens, and for each token (N) the number of its text within the example, from 1.
     [CLS] belongs to the first text, a [SEP] to the text before it.
     """
     examples, count = texts.part_lengths.shape
-    lengths = length_with_special_tokens(texts.lengths, parts=count)
+    lengths = np.asarray(texts.lengths) + template.count(count)
     first = exclusive_cumsum(lengths)
-    # Each text with its [SEP] (E, K), and the index right after that [SEP] (E, K).
-    with_separators = texts.part_lengths + 1
-    after = first[:, None] + 1 + np.cumsum(with_separators, axis=1)
+    # Each text with its [SEP] (E, K), and the index right after these (E, K).
+    separators = [template.separators] * (count - 1) + [int(template.end)]
+    with_separators = texts.part_lengths + np.array(separators, dtype=np.int64)
+    after = first[:, None] + int(template.start) + np.cumsum(with_separators, axis=1)
     # The indexes of all text tokens.
     inner = ragged_ranges((after - with_separators).ravel(), texts.part_lengths.ravel())
-    ids = np.empty(int(lengths.sum()), dtype=np.int64)
-    ids[first] = vocabulary.special_id("cls")
-    ids[after - 1] = vocabulary.special_id("sep")
+    sep = vocabulary.special_id("sep") if any(separators) else 0
+    ids = np.full(int(lengths.sum()), sep, dtype=np.int64)
+    if template.start:
+        ids[first] = vocabulary.special_id("cls")
     ids[inner] = texts.tokens
     words = None
     if texts.word_starts is not None:
         words = np.ones(ids.size, dtype=bool)
         words[inner] = texts.word_starts
     # [CLS] belongs to the first text.
-    with_separators[:, 0] += 1
+    with_separators[:, 0] += int(template.start)
     number = np.broadcast_to(np.arange(1, count + 1), (examples, count))
     maskable = Maskable(
         ids=ids,
@@ -91,9 +96,10 @@ def masked_lm_batch(
     *,
     vocabulary: Vocabulary,
     random_source: RandomSource,
+    template: RowTemplate = USUAL,
 ) -> MicroBatch:
     """Return the tensors of the texts with special tokens, masked, in the rows of `placement`."""
-    text, segments = add_special_tokens(texts, vocabulary)
+    text, segments = add_special_tokens(texts, vocabulary, template)
     masked = masking.apply(
         text,
         example=placement.example,

@@ -97,7 +97,7 @@ class MultiLabelClassification(LabelledObjective):
 
     @property
     def index_key(self) -> str:
-        return "multi_labelled"
+        return f"multi_{super().index_key}"
 
     def label_counts(self, labels: I64) -> Mapping[str, float]:
         return {LABEL_CELLS: labels.size}

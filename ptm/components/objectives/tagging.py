@@ -25,7 +25,7 @@ from ptm.components.objectives.base import (
     Score,
     TagView,
 )
-from ptm.components.objectives.class_labels import check_names
+from ptm.components.objectives.class_labels import ClassWeights, check_names, weight_of_each
 from ptm.components.objectives.class_scores import entity_scores, macro_f1
 from ptm.components.objectives.classifier_head import TokenHead
 from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
@@ -81,6 +81,10 @@ class Tagging(Objective):
     """Whether a linear-chain conditional random field scores whole sequences of tags (Lample et
     al. 2016). The loss is then the negative log likelihood of the tags of all sentences, divided
     by the number of words of the global batch."""
+    class_weights: ClassWeights | None = None
+    """Weight of each tag in the loss, as a list in the order of the tags or by name. The loss is
+    the weighted mean over the words of the global batch. Not with `crf`, whose loss is that of
+    whole sentences."""
     head: TokenHead = TokenHead()
     constrained_decoding: bool | None = None
     """Whether predicted tags follow the rules of `scheme`; the most likely sequence of them is
@@ -90,10 +94,6 @@ class Tagging(Objective):
     layouts: ClassVar[tuple[str, ...]] = ("tagged",)
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "unk", "cls", "sep")
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("tagging_loss", count="words", weight=1.0),
-        Metric("accuracy", count="words", higher_is_better=True),
-    )
     targets: ClassVar[tuple[str, ...]] = ("tags", "word_bits", "word_numbers")
     label_modules: ClassVar[tuple[str, ...]] = ("tag_classifier", "crf")
     perplexity_of: ClassVar[str | None] = None
@@ -109,6 +109,12 @@ class Tagging(Objective):
             )
         check_names(self.label_set.names)
         self.label_set.check()
+        if self.class_weights is not None and self.crf:
+            raise ValueError(
+                "class_weights has no effect on the loss of a conditional random field. Remove "
+                "class_weights or crf"
+            )
+        weight_of_each(self.class_weights, self.label_set.names)
         if self.constrained_decoding and not self.label_set.has_entities:
             raise ValueError(
                 "constrained_decoding = true needs the rules of a scheme, but scheme = plain has "
@@ -120,6 +126,19 @@ class Tagging(Objective):
     def label_set(self) -> TagSet:
         names = self.labels or tags_of_entities(self.entities or (), self.scheme)
         return _tag_set(names, self.scheme)
+
+    @property
+    def _weights(self) -> tuple[float, ...]:
+        """The weight of each tag."""
+        return weight_of_each(self.class_weights, self.label_set.names)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
+        count = "words" if self.class_weights is None else "word_weights"
+        return (
+            Metric("tagging_loss", count=count, weight=1.0),
+            Metric("accuracy", count="words", higher_is_better=True),
+        )
 
     @property
     def scores(self) -> tuple[Score, ...]:  # type: ignore[override]
@@ -190,6 +209,9 @@ class Tagging(Objective):
             + 1
         )
         pad = vocabularies.source.special_id("pad")
+        counts: dict[str, float] = {"words": int(words.sum())}
+        if self.class_weights is not None:
+            counts["word_weights"] = float(np.array(self._weights)[texts.tags[words] - 1].sum())
         bits = _word_bits(texts, texts.labels, places, total=whole.ids.size)
         tensors = {
             **row_tensors(whole.ids, placement, pad=pad, segments=segments),
@@ -199,7 +221,7 @@ class Tagging(Objective):
         }
         return MicroBatch(
             tensors=tensors,
-            counts={"words": int(words.sum())},
+            counts=counts,
             rows=placement.rows,
             examples=int(placement.example.size),
             tokens=int(placement.lengths.sum()),
@@ -248,7 +270,10 @@ class Tagging(Objective):
             loss = crf_loss(logits, outputs["transitions"].float(), tags, chains)
         else:
             wanted = tags.masked_fill(~chains.words, -100).flatten()
-            loss = F.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum")
+            weights = None if self.class_weights is None else logits.new_tensor(self._weights)
+            loss = F.cross_entropy(
+                logits.flatten(0, 1), wanted, weights, ignore_index=-100, reduction="sum"
+            )
         hits = (self._decoded(outputs, chains) == tags) & chains.words
         return {"tagging_loss": loss, "accuracy": hits.sum().float()}
 

@@ -92,20 +92,22 @@ class TextModel:
         tokens, sizes = self._tokenizer.encode_arrays(texts)
         lengths = sizes.reshape(-1, count)
         starts = exclusive_cumsum(sizes).reshape(-1, count)
-        kept = fitting_lengths(lengths, self._longest - 1, specials_per_text=1)
+        specials = self._objective.special_token_count(count)
+        kept = fitting_lengths(lengths, self._longest - specials, specials_per_text=0)
         real = np.flatnonzero(lengths.min(axis=1))
         self._cut += int(np.count_nonzero((lengths - kept)[real].max(axis=1, initial=0)))
         self._empty += len(usable) - real.size
         indices = np.array(usable, dtype=np.int64)[real]
         spans = _Spans(tokens, starts[real], kept[real])
-        # The row of an input has [CLS] and a [SEP] after each text.
-        for chosen in _batches(spans.lengths + 1 + count, _TOKENS_PER_BATCH[self._device.type]):
+        for chosen in _batches(spans.lengths + specials, _TOKENS_PER_BATCH[self._device.type]):
             yield TextOutputs(indices[chosen], self._run(spans.of(chosen)))
 
     def _run(self, texts: TokenSpans) -> Tensor:
         """The output for texts (E, K), in their order."""
         count = len(texts.part_lengths)
-        lengths = texts.lengths[:, None] + 1 + texts.part_lengths.shape[1]
+        specials = self._objective.special_token_count(texts.part_lengths.shape[1])
+        sides = 1 + self._objective.needs_decoder
+        lengths = np.repeat(texts.lengths[:, None] + specials, sides, axis=1)
         size = RowSize(int(lengths.max()), int(lengths.max()))
         rows, chosen = one_per_row(count), np.arange(count, dtype=np.int64)
         placement = place(rows, chosen, np.zeros_like(chosen), lengths=lengths, size=size)

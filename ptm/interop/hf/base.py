@@ -77,8 +77,11 @@ class Family(ABC):
             return "AutoModelForSeq2SeqLM"
         return "AutoModelForCausalLM" if self.causal else "AutoModelForMaskedLM"
 
-    def pretraining_objective(self) -> Objective:
-        """An objective with a head of pretraining, for what concerns the body alone."""
+    def pretraining_objective(self, *, decoder_start: str | None = None) -> Objective:
+        """An objective with a head of pretraining, for what concerns the body alone.
+
+        `decoder_start`: role of the token that a decoder reads first.
+        """
         if self.causal:
             return Lm(type="lm")
         return Mlm(type="mlm", masking=TokenMasking(unit="token"))

@@ -50,8 +50,13 @@ class FamilyWithHead(Family):
     def _layout(self) -> HeadLayout:
         return self._head.layouts[self.name]
 
+    def _pretraining(self, objective: Objective) -> Objective:
+        """An objective of pretraining with the same body as `objective`."""
+        start = getattr(objective, "decoder_start", None)
+        return self._family.pretraining_objective(decoder_start=start)
+
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
-        return self._family.structure_reason(model, self._family.pretraining_objective())
+        return self._family.structure_reason(model, self._pretraining(objective))
 
     def unsupported_reason(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
@@ -62,9 +67,7 @@ class FamilyWithHead(Family):
         """
         if self.name not in self._head.layouts:
             return f"transformers has no model of this family that is {self._head.suffix}"
-        reason = self._family.unsupported_reason(
-            model, self._family.pretraining_objective(), vocabulary
-        )
+        reason = self._family.unsupported_reason(model, self._pretraining(objective), vocabulary)
         if reason is not None:
             return reason
         try:
@@ -87,7 +90,7 @@ class FamilyWithHead(Family):
     def config(
         self, model: ModelBlock, objective: Objective, vocabulary: Vocabulary
     ) -> dict[str, Any]:
-        body = self._family.config(model, self._family.pretraining_objective(), vocabulary)
+        body = self._family.config(model, self._pretraining(objective), vocabulary)
         bare, _ = self._family.without_head(body, {})
         architecture = bare["architectures"][0].removesuffix("Model") + self._head.suffix
         return {
@@ -100,7 +103,7 @@ class FamilyWithHead(Family):
     def to_huggingface(
         self, tensors: Tensors, model: ModelBlock, objective: Objective
     ) -> dict[str, Tensor]:
-        whole = self._family.to_huggingface(tensors, model, self._family.pretraining_objective())
+        whole = self._family.to_huggingface(tensors, model, self._pretraining(objective))
         prefix = self._layout.body_prefix or self.base_prefix
         found = {
             f"{prefix}{name.removeprefix(self.base_prefix)}": tensor
@@ -114,12 +117,21 @@ class FamilyWithHead(Family):
         self, config: Mapping[str, Any], tensors: Tensors
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         modules = tuple(f"{name}." for name in self._layout.modules.values())
-        body = {name: t for name, t in tensors.items() if not name.startswith(modules)}
+        body = {
+            name: tensor
+            for name, tensor in self._of_family(tensors).items()
+            if not name.startswith(modules)
+        }
         return self._family.without_head(config, body)
 
     def qualified_name(self, name: str) -> str:
         modules = tuple(f"{theirs}." for theirs in self._layout.modules.values())
-        return name if name.startswith(modules) else self._family.qualified_name(name)
+        if name.startswith(modules):
+            return name
+        # With a prefix of its own, the body's names have it instead of the family's.
+        whole = self._family.qualified_name(name)
+        prefix = self._layout.body_prefix
+        return whole if prefix is None else f"{prefix}{whole.removeprefix(self.base_prefix)}"
 
     def is_buffer(self, name: str) -> bool:
         return self._family.is_buffer(name)
@@ -128,7 +140,7 @@ class FamilyWithHead(Family):
         return self._family.matches_checkpoint(config, names)
 
     def blocks(self, content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
-        blocks = self._family.blocks(content, tensors)
+        blocks = self._family.blocks(content, self._of_family(tensors))
         config = self.read_config(content)
         output = tensors.get(f"{[*self._layout.modules.values()][-1]}.weight")
         objective = self._head.objective_block(config, None if output is None else len(output))
@@ -141,10 +153,20 @@ class FamilyWithHead(Family):
         return self._family.to_recipe(config, tensors)
 
     def from_huggingface(self, tensors: Tensors, config: Mapping[str, Any]) -> dict[str, Tensor]:
-        body = self._family.from_huggingface(tensors, config)
+        body = self._family.from_huggingface(self._of_family(tensors), config)
         found = {name: t for name, t in body.items() if not name.startswith(_PRETRAINING)}
         head = {ours: tensors[theirs] for ours, theirs in self._head_names() if theirs in tensors}
         return {**found, **head}
+
+    def _of_family(self, tensors: Tensors) -> dict[str, Tensor]:
+        """The tensors under the names that the family gives them."""
+        prefix = self._layout.body_prefix
+        if prefix is None:
+            return dict(tensors)
+        return {
+            f"{self.base_prefix}{name.removeprefix(prefix)}" if name.startswith(prefix) else name: t
+            for name, t in tensors.items()
+        }
 
     def _head_names(self) -> list[tuple[str, str]]:
         """Canonical and transformers' name of every tensor that the head may have."""

@@ -52,14 +52,15 @@ class RunSource(ModelSource):
             logger.warning("the model card has no metrics: %s", error)
             return found
         before = [record for record in records if record["step"] <= self._checkpoint.step]
-        for record in reversed(before):
-            if record["split"] == "eval":
-                higher = self.recipe().objective.higher_is_better
-                shown = ("loss", "perplexity", *(key for key in record if higher(key)))
-                found["tokens seen"] = f"{record.get('tokens', 0):,}"
-                values = {key: record[key] for key in shown if record.get(key) is not None}
-                found |= {f"held-out {key}": f"{value:.4f}" for key, value in values.items()}
-                break
+        # The last evaluation of each set.
+        evaluations = {one["split"]: one for one in before if one["split"] != "train"}
+        higher = self.recipe().objective.higher_is_better
+        for split, record in evaluations.items():
+            shown = ("loss", "perplexity", *(key for key in record if higher(key)))
+            found["tokens seen"] = f"{record.get('tokens', 0):,}"
+            values = {key: record[key] for key in shown if record.get(key) is not None}
+            name = "held-out" if split == "eval" else split
+            found |= {f"{name} {key}": f"{value:.4f}" for key, value in values.items()}
         return found
 
 

@@ -101,6 +101,17 @@ class PipelineFile:
         first, last = (of_text[0], of_text[-1]) if of_text else (0, -1)
         return tuple(encoding.ids[:first]), tuple(encoding.ids[last + 1 :])
 
+    @cached_property
+    def added_between(self) -> int:
+        """Number of tokens that the post-processor adds between the texts of a pair."""
+        encoding = self._shared.encode(_PROBE, _PROBE)
+        of_text = [at for at, number in enumerate(encoding.sequence_ids) if number is not None]
+        owners = [encoding.sequence_ids[at] for at in of_text]
+        if 1 not in owners:
+            return 0
+        border = owners.index(1)
+        return of_text[border] - of_text[border - 1] - 1
+
     def steps(self, part: str) -> list[dict[str, Any]]:
         """The steps of `normalizer`, `pre_tokenizer` or `decoder`, sequences flattened."""
         waiting = [self.content.get(part)]

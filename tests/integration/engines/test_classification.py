@@ -11,11 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.text.corpus import find_corpus
+from ptm.text.labels import MultiLabelSet
+from ptm.text.tokenizers.wordpiece import WordPiece
 from tests.integration.engines.comparing import differences
 from tests.integration.engines.trainings import EXACT, stages, zero
 from tests.support.covers import by_default
-from tests.support.labelled_texts import classifying, write_corpora, write_stores
+from tests.support.labelled_texts import (
+    DEV,
+    LABELS,
+    TRAIN,
+    classifying,
+    lines,
+    write_corpora,
+    write_stores,
+)
 from tests.support.launched import Launch, Training, launched
+from tests.support.small_runs import vocab
 
 WITHIN = 1e-5
 LSTM = "model.encoder={type: lstm, layers: 3, hidden_size: 32}"
@@ -23,9 +36,26 @@ KINDS = {
     # The weights of a micro-batch add up to less than 1 here and there.
     "weighted": (", class_weights: {short: 0.1, english: 0.02, long: 0.5}", ()),
     "masked": (", pooling: mean, mlm: {weight: 0.5, masking: {unit: token}}", ()),
+    "multi_label": (
+        "",
+        (
+            "objective={type: multi_label_classification, labels: [short, english, long], "
+            "threshold: 0.3}",
+            *("data.corpus=FOLDER/several.tsv", "data.store=FOLDER/several"),
+            "data.evaluation={dev: {corpus: FOLDER/dev.tsv, store: FOLDER/several-dev}}",
+        ),
+    ),
+    "decoder": (
+        ", pooling: last, decoder_start: eos",
+        (
+            "model.decoder={type: transformer, layers: 1, hidden_size: 32, heads: 2, "
+            "feed_forward_size: 64}",
+        ),
+    ),
     "lstm": (", pooling: max", (LSTM, "model.embedding={parts: [word], layer_norm: false}")),
 }
-AT_ZERO3, IN_STAGES = ("weighted", "lstm"), ("weighted", "masked")
+AT_ZERO3 = ("weighted", "lstm", "multi_label")
+IN_STAGES = ("weighted", "masked", "decoder")
 
 
 def trainings(folder: Path, *engine: str) -> list[Training]:
@@ -33,7 +63,8 @@ def trainings(folder: Path, *engine: str) -> list[Training]:
         Training(
             kind,
             (
-                *(*classifying(folder, options), *EXACT, *more, *engine),
+                *(*classifying(folder, options), *EXACT),
+                *(*(one.replace("FOLDER", str(folder)) for one in more), *engine),
                 *("data.packing=true", "optimizer.learning_rate=3.0e-3"),
             ),
         )
@@ -46,7 +77,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("labelled")
     write_corpora(made)
     write_stores(made)
+    write_several(made)
     return made
+
+
+def write_several(folder: Path) -> None:
+    """Stores of texts with none to two labels."""
+    for name, count, first in (("several", TRAIN, 0), ("several-dev", DEV, TRAIN)):
+        texts = []
+        for number, line in enumerate(lines(count, first=first)):
+            label, text = line.split("\t")
+            texts.append(f"{(label, f'{label},long', '')[number % 3]}\t{text}\n")
+        (folder / f"{name}.tsv").write_text("".join(texts), encoding="utf-8")
+        work = Preprocessing(
+            corpus=find_corpus([str(folder / f"{name}.tsv")]),
+            layout="labelled",
+            tokenizer=WordPiece(type="wordpiece", vocab=str(vocab())),
+            segmenter=None,
+            labels=MultiLabelSet(LABELS),
+        )
+        preprocess(work, folder / name, workers=1, fresh=False, report=lambda _: None)
 
 
 def launch(

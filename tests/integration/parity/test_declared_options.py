@@ -303,7 +303,7 @@ def test_heads_of_every_task_of_transformers_are_imported_or_left_out_by_name(
         # The pair head of next-sentence prediction is imported.
         known = ("lm_head.", "final_logits_bias", "cls.")
         expected = {name for name in heads if not name.startswith(known)}
-        if objective is not None and not config.is_encoder_decoder:
+        if objective is not None:
             assert open_source(str(tmp_path / f"out-{task}")).recipe().objective.type == objective
             expected = set()
         assert expected <= set(report.left_out), task

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tokenizers import processors
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
+from ptm.cli import main
 from ptm.errors import EXIT_DONE
 from ptm.interop.import_model import Imported, import_from_huggingface
 from ptm.interop.sources.open import open_source
@@ -21,6 +23,7 @@ from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.text.corpus import find_corpus
 from tests.support.bert_pairs import TINY
 from tests.support.classifiers import run_command
+from tests.support.vocabularies import bundled_files, config_of
 
 Capture = pytest.CaptureFixture[str]
 LABELS = {0: "negative", 1: "positive"}
@@ -160,3 +163,93 @@ def test_a_model_without_the_tensors_of_its_head_is_an_encoder(
     saved(tmp_path / "theirs", small_vocab, transformers.BertModel)
     change(tmp_path / "theirs", {"architectures": ["BertForSequenceClassification"]})
     assert imported(tmp_path)[0].objective.type == "mlm"
+
+
+def byte_level_pipeline(folder: Path, processor: Any) -> tuple[int, dict[str, str]]:
+    """A byte-level BPE in `folder` with RoBERTa's names of special tokens; returns its size."""
+    trained = bundled_files("bpe")
+    block = config_of(trained, folder / "bpe")
+    backend = block.backend(block.read())
+    backend.post_processor = processor(backend)
+    backend.save(str(folder / "tokenizer.json"))
+    names = {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
+    named = {f"{role}_token": token for role, token in names.items()}
+    settings = {**named, "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return backend.get_vocab_size(), named
+
+
+def of_roberta(backend: Any) -> Any:
+    sep, cls = ((token, backend.token_to_id(token)) for token in ("</s>", "<s>"))
+    return processors.RobertaProcessing(sep, cls, add_prefix_space=False)
+
+
+def of_gpt2(backend: Any) -> Any:
+    return processors.ByteLevel(trim_offsets=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "processor", "template"),
+    [
+        ("roberta", of_roberta, {"start": True, "separators": 2, "end": True}),
+        ("gpt2", of_gpt2, {"start": False, "separators": 0, "end": False}),
+    ],
+)
+def test_texts_have_the_special_tokens_of_the_folders_tokenizer(
+    tmp_path: Path, capsys: Capture, kind: str, processor: Any, template: Mapping[str, Any]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    size, _ = byte_level_pipeline(tmp_path / "theirs", processor)
+    ids = json.loads((tmp_path / "theirs" / "tokenizer.json").read_text())["model"]["vocab"]
+    named = {"pad_token_id": ids["<pad>"], "eos_token_id": ids["</s>"], "bos_token_id": ids["<s>"]}
+    torch.manual_seed(0)
+    if kind == "roberta":
+        config: Any = transformers.RobertaConfig(
+            **named,
+            vocab_size=size,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=80 + ids["<pad>"] + 1,
+            type_vocab_size=1,
+            initializer_range=0.3,
+            num_labels=3,
+        )
+        model: Any = transformers.RobertaForSequenceClassification(config).eval()
+    else:
+        config = transformers.GPT2Config(
+            **named,
+            vocab_size=size,
+            n_embd=32,
+            n_layer=1,
+            n_head=2,
+            n_positions=80,
+            initializer_range=0.3,
+            num_labels=3,
+        )
+        model = transformers.GPT2ForSequenceClassification(config).eval()
+    model.save_pretrained(tmp_path / "theirs")
+    recipe, report = imported(tmp_path)
+    assert recipe.objective.model_dump()["template"] == template
+    assert not any("special tokens" in note for note in report.notes)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    pairs = [("a text", "a longer one"), ("the river", "walks"), ("x", "of the night")]
+    (tmp_path / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs))
+    (tmp_path / "texts.tsv").write_text("".join(f"{a}\n" for a, _ in pairs))
+    columns = {"pairs": [list(one) for one in zip(*pairs, strict=True)]}
+    columns["texts"] = columns["pairs"][:1]
+    # Also an export has the special tokens.
+    assert main(["export", str(tmp_path / "ours"), str(tmp_path / "out"), "--to", "hf"]) == 0
+    exported = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    for name, parts in columns.items():
+        inputs = tokenizer(*parts, padding=True, return_tensors="pt")
+        assert exported(*parts)["input_ids"] == tokenizer(*parts)["input_ids"]
+        with torch.no_grad():
+            inputs.pop("token_type_ids", None)
+            expected = model(**inputs).logits.softmax(-1)
+        words = ["predict", str(tmp_path / "ours"), str(tmp_path / f"{name}.tsv")]
+        code, lines, _ = run_command([*words, "--format", "json_lines"], capsys)
+        assert code == EXIT_DONE
+        found = [list(json.loads(line)["probabilities"].values()) for line in lines]
+        torch.testing.assert_close(torch.tensor(found), expected, atol=1e-5, rtol=0)

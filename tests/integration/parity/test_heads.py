@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ import transformers
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from ptm.cli import main
+from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.inference.predict.base import PredictionOptions
 from ptm.inference.predict.text_files import InputText
 from ptm.inference.predict.text_model import TextModel
@@ -22,7 +25,7 @@ from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import ModelRecipe, recipe_from_data
-from tests.integration.parity.cases import albert, bert, causal, modernbert
+from tests.integration.parity.cases import albert, bert, causal, encoder_decoders, modernbert
 from tests.integration.parity.cases.models import Family, with_changes
 from tests.support.bert_pairs import (
     TOLERANCE,
@@ -74,6 +77,8 @@ CASES = (
     Case(causal.GPT2, LAST),
     Case(causal.OPENAI_GPT, LAST, None, "eager", "openai-gpt"),
     Case(causal.LLAMA, LAST),
+    Case(encoder_decoders.BART, {"pooling": "last", "decoder_start": "eos"}, None),
+    Case(encoder_decoders.T5, {"pooling": "last", "decoder_start": "pad"}, None),
 )
 CLASSIFICATION = {"type": "classification", "labels": LABELS}
 TAGGING = {"type": "tagging", "labels": TAGS}
@@ -205,3 +210,56 @@ def test_a_tagger_has_the_logits_of_transformers(
     (here / "out" / "recipe.yaml").unlink()
     import_from_huggingface(str(here / "out"), here / "back")
     assert open_source(str(here / "back")).recipe().objective == recipe.objective
+
+
+@pytest.mark.parametrize(
+    ("objective", "reason"),
+    [
+        (
+            {**CLASSIFICATION, "pooling": "mean"},
+            "such a body (albert: objective.pooling = mean, not first; bert: objective.pooling",
+        ),
+        (
+            {**CLASSIFICATION, "head": {"activation": "gelu"}},
+            "bert: objective.head.activation = gelu, not tanh",
+        ),
+        ({**CLASSIFICATION, "head": {"bias": False}}, "objective.head.bias = false, not true"),
+        ({**TAGGING, "head": {"dense": True}}, "objective.head.dense = true, not false"),
+        ({**TAGGING, "crf": True}, "export it with --without-crf"),
+    ],
+)
+def test_a_head_that_transformers_does_not_have_is_named(
+    tmp_path: Path,
+    small_vocab: Path,
+    objective: Mapping[str, Any],
+    reason: str,
+) -> None:
+    source = source_of(CASES[0], objective, tmp_path / "model", small_vocab)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        export_to_huggingface(source, tmp_path / "out", weights_format="safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+def test_parts_that_transformers_lacks_are_left_out_with_a_note(
+    tmp_path: Path, small_vocab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked = {**CLASSIFICATION, "mlm": {"masking": {"unit": "token"}}}
+    for objective, options, note in (
+        (masked, [], "the head of masked tokens is left out"),
+        ({**TAGGING, "crf": True}, ["--without-crf"], "the transitions of the conditional random"),
+    ):
+        kind = str(objective["type"])
+        source = source_of(CASES[0], objective, tmp_path / kind, small_vocab)
+        words = ["export", str(source.folder), str(tmp_path / kind / "out"), "--to", "hf"]
+        assert main([*words, *options]) == EXIT_DONE
+        assert note in capsys.readouterr().out
+        # The written recipe is that of the exported model.
+        exported_model = open_source(str(tmp_path / kind / "out"))
+        assert exported_model.has_head(exported_model.tensors())
+        again = ["export", str(exported_model.folder), str(tmp_path / kind / "again")]
+        assert main([*again, "--to", "hf"]) == EXIT_DONE
+    assert main([*words[:2], str(tmp_path / "x"), "--to", "uer", "--without-crf"]) == EXIT_USER
+    source = source_of(CASES[0], CLASSIFICATION, tmp_path / "plain", small_vocab)
+    words = ["export", str(source.folder), str(tmp_path / "x"), "--to", "hf", "--without-crf"]
+    assert main(words) == EXIT_USER
+    assert "--without-crf is for models with objective.crf = true" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def preprocessed(runs: Runs, options: Sequence[str]) -> int:
-    return main(["preprocess", *runs.arguments("p", *options)])
+    return main(["preprocess", *runs.arguments("p", *options), "--fresh"])
 
 
 def labels_of(store: Path) -> list[list[int]]:
@@ -146,7 +147,7 @@ def test_a_training_has_the_loss_of_torch_and_the_scores_of_scikit_learn(
     assert found["dev/subset_accuracy"] == pytest.approx((mine == true).all(axis=1).mean())
 
 
-def predictions(run: Path, file: Path, *options: str) -> list[dict[str, object]]:
+def predictions(run: Path, file: Path, *options: str) -> list[dict[str, Any]]:
     out = run.parent / "predicted.jsonl"
     words = ["predict", str(run), str(file), "--out", str(out), "--format", "json_lines", *options]
     assert main(words) == EXIT_DONE
@@ -233,6 +234,6 @@ def test_a_store_of_single_labels_is_rejected_and_the_other_way_round(
         (several, one, "was made with any number of labels for each text"),
         (one, several, "was made with one label for each text"),
     ):
-        assert main(["preprocess", *runs.arguments("p", *made), "--fresh"]) == EXIT_DONE
+        assert preprocessed(runs, made) == EXIT_DONE
         assert main(["validate", *runs.arguments("p", *other), "--inputs"]) == EXIT_USER
         assert reason in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,18 @@ import pytest
 import torch
 from seqeval.metrics import f1_score, precision_score, recall_score
 from torch import Tensor
-from transformers import BertConfig, BertForTokenClassification
 
 from ptm.cli import main
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, UserError
-from ptm.interop.hf.families.bert import Bert
 from ptm.interop.sources.open import open_source
-from ptm.loading.rows import TRAIN, PackedDataset, open_rows
-from ptm.model.build import build_plan
-from ptm.model.initial_weights import InitialWeights
-from ptm.recipe import Recipe, load_recipe
+from ptm.loading.rows import open_rows
+from ptm.recipe import load_recipe
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
 from ptm.text.tags import TagSet
 from ptm.text.tokenizers.wordpiece import WordPiece
+from tests.support.finetuning_curves import SETTINGS, our_losses, their_losses
 from tests.support.small_runs import Runs, vocab
 from tests.support.tagged_texts import make_store, sentences, tagging, write_stores
 
@@ -83,76 +81,22 @@ def test_a_stopped_training_resumes_with_identical_metrics(
 # transformers and seqeval
 
 
-BERT = (
-    *("model.dropout=0.0", "data.packing=false", "schedule={type: constant}"),
-    "optimizer={type: adamw, learning_rate: 1.0e-3, weight_decay: 0.0}",
-    *("model.embedding={parts: [word, position, segment], positions: 64}",),
-    *("train.gradient_clipping=1.0", "tracking.log_every=1"),
-    *("train.global_batch_size=8", "train.micro_batch_size=4"),
-)
-
-
-def bert_of(recipe: Recipe, rows: PackedDataset) -> Any:
-    """BertForTokenClassification with the initial weights of the recipe."""
-    plan = build_plan(recipe.model, rows.objective, vocabulary_size=rows.vocabularies.source.size)
-    first = InitialWeights(plan, recipe.model, seed=recipe.seed)
-    weights = {name: first[name] for name in first.names}
-    named = Bert().to_huggingface(weights, recipe.model, rows.objective)
-    kept = {name: one for name, one in named.items() if not name.startswith(("cls.", "bert.pool"))}
-    for kind in ("weight", "bias"):
-        kept[f"classifier.{kind}"] = weights[f"tag_classifier.{kind}"]
-    encoder = recipe.model.encoder
-    bert = BertForTokenClassification(
-        BertConfig(
-            vocab_size=len(kept["bert.embeddings.word_embeddings.weight"]),
-            hidden_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=encoder.heads,  # type: ignore[attr-defined]
-            intermediate_size=64,
-            max_position_embeddings=64,
-            num_labels=5,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-    )
-    bert.load_state_dict(kept, strict=True)
-    return bert
-
-
-def losses_of(bert: Any, recipe: Recipe, rows: PackedDataset) -> list[float]:
-    """The losses of a plain loop of torch over the batches of the recipe."""
-    rate, size = recipe.optimizer.learning_rate, recipe.train.global_batch_size
-    # torch's defaults are those of the recipe too.
-    optimizer = torch.optim.AdamW(bert.parameters(), lr=rate, weight_decay=0.0)
-    losses = []
-    for step in range(recipe.train.steps or 0):
-        numbers = np.arange(step * size, (step + 1) * size)
-        (batch,) = rows.micro_batches(numbers, size=size)
-        tensors = {name: torch.from_numpy(array) for name, array in batch.tensors.items()}
-        labels = torch.where(tensors["word_numbers"] > 0, tensors["tags"], -100)
-        real = tensors["example_ids"] > 0
-        loss: Tensor = bert(
-            input_ids=tensors["input_ids"], attention_mask=real.long(), labels=labels
-        ).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(bert.parameters(), recipe.train.gradient_clipping)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+POSITIONS = "model.embedding={parts: [word, position, segment], positions: 64}"
 
 
 @pytest.mark.parametrize("steps", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_losses_are_those_of_transformers(runs: Runs, folder: Path, steps: int) -> None:
-    options = (*tagging(folder), *BERT, f"train.steps={steps}")
+    options = (*tagging(folder), *SETTINGS, POSITIONS, f"train.steps={steps}")
     assert runs.train("curve", *options) == EXIT_DONE
-    recipe, *overrides = runs.arguments("curve", *options)
-    loaded = load_recipe(recipe, overrides)
-    rows = open_rows(loaded, loaded.tokenizer.load(), split=TRAIN)
-    expected = losses_of(bert_of(loaded, rows), loaded, rows)
-    found = [record["loss"] for record in runs.metrics("curve") if record["split"] == "train"]
+
+    def arguments(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"labels": torch.where(tensors["word_numbers"] > 0, tensors["tags"], -100)}
+
+    expected = their_losses(
+        runs, options, runs.folder / "theirs", "AutoModelForTokenClassification", arguments
+    )
     assert expected[-1] < 0.8 * expected[0]
-    assert found == pytest.approx(expected, abs=1e-3)
+    assert our_losses(runs, "curve") == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])

@@ -130,14 +130,23 @@ def test_a_store_of_other_labels_is_not_taken_for_this_one(
         preprocess(work, tmp_path / "s", workers=1, fresh=False, report=lambda _: None)
 
 
+def _one_each(texts: int) -> int:
+    """Special tokens of an example: one per text."""
+    return texts
+
+
 def test_long_texts_are_cut_and_counted(tmp_path: Path, tiny_vocab: Path) -> None:
     make(tmp_path / "s", BOTH, vocab=tiny_vocab)
-    singles = labelled_texts(Documents(TokenStore.open(tmp_path / "s")), 3, specials_per_text=1)
+    singles = labelled_texts(
+        Documents(TokenStore.open(tmp_path / "s")), 3, specials=lambda texts: texts
+    )
     assert singles.part_lengths.tolist() == [[2], [1], [2]]
     assert singles.left_out == {"tokens cut off (examples too long for a row: 1)": 1}
     text = "negative\ta b c d\te\npositive\ta b c d\te f g\n"
     make(tmp_path / "pairs", text, vocab=tiny_vocab)
-    pairs = labelled_texts(Documents(TokenStore.open(tmp_path / "pairs")), 6, specials_per_text=1)
+    pairs = labelled_texts(
+        Documents(TokenStore.open(tmp_path / "pairs")), 6, specials=lambda texts: texts
+    )
     assert pairs.part_lengths.tolist() == [[3, 1], [2, 2]]
     assert pairs.left_out == {"tokens cut off (examples too long for a row: 2)": 4}
     store = TokenStore.open(tmp_path / "pairs")

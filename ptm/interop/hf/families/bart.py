@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
+from ptm.components.objectives.bart import Bart as BartObjective
 from ptm.errors import UserError
 from ptm.interop.effective_options import EMBEDDINGS, HEAD, Options
 from ptm.interop.hf.base import Family, Tensors
@@ -55,6 +56,9 @@ class Bart(Family):
         "model.encoder.layernorm_embedding.weight",
         "model.decoder.layers.0.encoder_attn.q_proj.weight",
     )
+
+    def pretraining_objective(self, *, decoder_start: str | None = None) -> Objective:
+        return BartObjective.model_validate({"type": "bart", "decoder_start": decoder_start})
 
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         return encoder_decoder.structure_reason(model, objective)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptm.components.objectives import Objective
+from ptm.components.objectives import t5 as objectives
 from ptm.errors import UserError
 from ptm.interop.effective_options import HEAD, Options
 from ptm.interop.hf.base import Family, Tensors
@@ -61,6 +62,12 @@ class T5(Family):
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         "decoder.block.0.layer.1.EncDecAttention.q.weight",
     )
+
+    def pretraining_objective(self, *, decoder_start: str | None = None) -> Objective:
+        # A tied, scaled output needs no matrix of its own.
+        head = {"tied": True, "scaled": True}
+        options = {"type": "t5", "head": head, "decoder_start": decoder_start}
+        return objectives.T5.model_validate(options)
 
     def structure_reason(self, model: ModelBlock, objective: Objective) -> str | None:
         reason = encoder_decoder.structure_reason(model, objective)

@@ -47,6 +47,26 @@ class _ModernBertLayout(HeadLayout):
         }
 
 
+class _DecoderLayout(HeadLayout):
+    """The decoder reads the texts after its start token; its last vector is pooled."""
+
+    def read_options(self, config: ModelConfig) -> dict[str, Any]:
+        start = config.get("decoder_start_token_id", _DEFAULT_START[str(config.get("model_type"))])
+        for role, usual in _DEFAULT_IDS[str(config.get("model_type"))].items():
+            if config.get(f"{role}_token_id", usual) == start:
+                return {"pooling": "last", "decoder_start": role}
+        raise UserError(
+            f"config.json: decoder_start_token_id = {start} is not the id of a special token"
+        )
+
+
+_DEFAULT_START = {"bart": 2, "t5": 0, "mt5": 0}
+_DEFAULT_IDS: Mapping[str, Mapping[str, int | None]] = {
+    "bart": {"eos": 2, "bos": 0, "pad": 1},
+    "t5": {"pad": 0, "eos": 1, "bos": None},
+    "mt5": {"pad": 0, "eos": 1, "bos": None},
+}
+"""Special tokens of configs that do not have the keys."""
 _POOLINGS = {"cls": "first", "mean": "mean"}
 """ModernBERT's poolings to ptm's."""
 
@@ -56,6 +76,10 @@ def _pooled(pooler: str, classifier: str = "classifier", **options: Any) -> Head
 
 
 _ROBERTA = _pooled("classifier.dense", "classifier.out_proj")
+_DECODER_MODULES = {
+    "pooler.dense": "classification_head.dense",
+    "classifier": "classification_head.out_proj",
+}
 _LAST_TOKEN = HeadLayout(
     {"classifier": "score"},
     {"pooling": "last", "head": {"dense": False, "bias": False}},
@@ -86,20 +110,31 @@ class SequenceClassification(Head):
         "openai_gpt": _LAST_TOKEN,
         "gpt2": _LAST_TOKEN,
         "llama": _LAST_TOKEN,
+        "bart": _DecoderLayout(_DECODER_MODULES),
+        "t5": _DecoderLayout(_DECODER_MODULES, body_prefix="transformer."),
+        "mt5": _DecoderLayout(_DECODER_MODULES, body_prefix="transformer."),
     }
 
     def holds(self, objective: Objective) -> bool:
         return isinstance(objective, Classification | MultiLabelClassification | Regression)
 
     def obstacle(self, objective: Objective, vocabulary: Vocabulary) -> str | None:
-        pad, sep = (vocabulary.special_id(role) for role in ("pad", "sep"))
-        if getattr(objective, "pooling", None) == "last" and pad == sep:
+        assert isinstance(objective, LabelledObjective), "`holds` was checked before"
+        if objective.decoder_start is not None and not objective.template.end:
             return (
-                f"transformers reads the last token that is not padding, but "
-                f"{vocabulary.specials['sep']} at the end of each text is also the padding token; "
-                "give the tokenizer a padding token of its own"
+                "transformers reads the decoder at the last end token of each text, but "
+                "objective.template.end is false; train with objective.template.end: true"
             )
-        return None
+        if objective.pooling != "last" or not objective.template.end:
+            return None
+        pad, sep = (vocabulary.special_id(role) for role in ("pad", "sep"))
+        if pad != sep:
+            return None
+        return (
+            f"transformers reads the last token that is not padding, but "
+            f"{vocabulary.specials['sep']} at the end of each text is also the padding token; give "
+            "the tokenizer a padding token of its own, or train with objective.template.end: false"
+        )
 
     def exported(self, objective: Objective) -> tuple[Objective, tuple[str, ...]]:
         if getattr(objective, "mlm", None) is None:

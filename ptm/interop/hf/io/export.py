@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ptm.components.objectives.base import Objective
 from ptm.components.objectives.embedded_texts import EmbeddedTexts
+from ptm.components.objectives.labelled_texts import Template
 from ptm.errors import UserError
+from ptm.interop.effective_options import OBJECTIVE
 from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
@@ -130,7 +132,15 @@ def _objective_of_body(family: Family, objective: Objective) -> Objective:
 def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
     """The special tokens that the tokenizer of an export adds around a text."""
     if isinstance(family, FamilyWithHead) or isinstance(objective, EmbeddedTexts):
-        return SpecialTokens(*objective.boundary_roles, one_separator=True)
+        template = getattr(objective, "template", None)
+        if not isinstance(template, Template):
+            return SpecialTokens(*objective.boundary_roles, separators=1)
+        start, end = objective.boundary_roles
+        return SpecialTokens(
+            start if template.start else None,
+            end if template.end else None,
+            separators=template.separators,
+        )
     if family.causal:
         starts = "bos" in objective.special_roles
         return SpecialTokens(start="bos" if starts else None, end=None)
@@ -204,6 +214,12 @@ def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> F
             fitting.append(family)
         else:
             reasons.append(f"{family.name}: {reason}")
+    of_head = [reason for reason in reasons if f": {OBJECTIVE}." in reason]
+    if not fitting and head is not None and of_head:
+        raise UserError(
+            f"{source}: the model has another head than those of transformers with such a body "
+            f"({'; '.join(of_head)}). Train it with the options of one of them."
+        )
     if not fitting:
         raise UserError(
             f"{source}: no supported family of transformers can hold the model "

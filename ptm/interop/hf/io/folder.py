@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.errors import UserError
 from ptm.files.user_files import read_json
 from ptm.interop.effective_options import effective_options, first_difference
@@ -235,13 +236,17 @@ class HuggingFaceFolder:
         blocks = copy.deepcopy(self._blocks)
         if blocks["objective"]["type"] == "lm":
             blocks["objective"]["add_bos"] = self._tokenizer.adds_start
+        reads_labelled = isinstance(self._architecture.objective, LabelledObjective)
+        if reads_labelled:
+            template = self._tokenizer.template
+            blocks["objective"] |= {"template": template} if template else {}
         tokenizer = dict(self._tokenizer.block)
         named = recipe_from_data({"tokenizer": tokenizer}, TokenizerRecipe, name=str(self.folder))
         vocabulary = named.tokenizer.read()
         rows = padded_rows(self.folder, self.config, vocabulary)
         if rows is not None:
             blocks["model"]["embedding"]["rows"] = rows
-        if self.family.is_encoder_decoder:
+        if self.family.is_encoder_decoder and not reads_labelled:
             try:
                 generation = generation_options(self.folder, self.config)
                 ids = special_ids(vocabulary)

@@ -34,9 +34,9 @@ class SpecialTokens:
     """Role of the token before the text; None: no token."""
     end: str | None = "sep"
     """Role of the token after the text; None for causal models, which continue a prompt."""
-    one_separator: bool = False
-    """Whether one end token separates a pair in every family, as in the rows of objectives that
-    read pairs. By default RoBERTa and BART have two, as in their own tokenizers."""
+    separators: int | None = None
+    """Number of separators between the texts of a pair; None: as in the family's own tokenizers,
+    two for RoBERTa and BART, one for the others that have an end token."""
 
 
 def write_tokenizer(
@@ -60,7 +60,10 @@ def write_tokenizer(
     backend = ours.backend(vocabulary)
     _check_ids(folder, tokenizer, backend)
     marks = _marks(vocabulary)
-    doubles = config.get("model_type") in _DOUBLE_SEPARATORS
+    usual = 2 if config.get("model_type") in _DOUBLE_SEPARATORS else 1
+    separators = usual if special_tokens.separators is None else special_tokens.separators
+    if special_tokens.separators is None and special_tokens.end is None:
+        separators = 0
     special = [
         AddedToken(token, special=True, lstrip=role == "mask" and ours.mask_takes_space)
         for role, token in vocabulary.specials.items()
@@ -73,7 +76,7 @@ def write_tokenizer(
     backend.post_processor = _template(
         vocabulary,
         special_tokens,
-        double=doubles and not special_tokens.one_separator,
+        separators=separators,
         second=1 if segments else 0,
     )
     backend.save(str(folder / "tokenizer.json"))
@@ -89,7 +92,7 @@ def write_tokenizer(
             if vocabulary.has(role)
         }
     both = special_tokens.start is not None and special_tokens.end is not None
-    own_template = not both or (doubles and special_tokens.one_separator)
+    own_template = not both or separators != usual
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     settings: dict[str, Any] = {
         # A family's class adds both tokens around a text, and its own separators of a pair,
@@ -127,22 +130,24 @@ def _marks(vocabulary: Vocabulary) -> list[str]:
 
 
 def _template(
-    vocabulary: Vocabulary, special_tokens: SpecialTokens, *, double: bool, second: int
+    vocabulary: Vocabulary, special_tokens: SpecialTokens, *, separators: int, second: int
 ) -> processors.PostProcessor:
     """The template that adds special tokens to one text and to a pair of texts.
 
-    `double`: whether two end tokens separate a pair. `second`: the segment id of the second text.
+    `separators`: number of separators of a pair. `second`: the segment id of the second text.
     """
     starts = special_tokens.start is not None and vocabulary.has(special_tokens.start)
     start_role = special_tokens.start if starts else None
-    used = [role for role in (start_role, special_tokens.end) if role is not None]
+    separator = special_tokens.end or "sep"
+    roles = (start_role, special_tokens.end, separator if separators else None)
+    used = list(dict.fromkeys(role for role in roles if role is not None))
     specials = [(vocabulary.special_token(role), vocabulary.special_id(role)) for role in used]
     first = [vocabulary.special_token(start_role)] if start_role else []
     end = [vocabulary.special_token(special_tokens.end)] if special_tokens.end else []
     return processors.TemplateProcessing(
         single=[*first, "$A", *end],
         pair=[
-            *(*first, "$A", *end, *(end if double else [])),
+            *(*first, "$A", *[vocabulary.special_token(separator)] * separators),
             *(f"{piece}:{second}" for piece in ("$B", *end)),
         ],
         special_tokens=specials,

@@ -99,6 +99,24 @@ class HuggingFaceTokenizer:
         reads_pieces = self._files.kind() == "sentencepiece"
         return kind == "llama" or (kind in _SEQ2SEQ and not reads_pieces)
 
+    @property
+    def template(self) -> dict[str, Any]:
+        """The special tokens of one text and of a pair, as `objective.template` of a recipe.
+
+        Only keys that are not the default of a recipe.
+        """
+        pipeline = self._files.pipeline
+        if pipeline is not None:
+            before, after = pipeline.added_around
+            found = {
+                "start": bool(before),
+                "separators": min(pipeline.added_between, _MOST_SEPARATORS),
+                "end": bool(after),
+            }
+        else:
+            found = {**_USUAL, **_TEMPLATES.get(str(self._config.get("model_type")), {})}
+        return {key: value for key, value in found.items() if value != _USUAL[key]}
+
     def _whole_pipeline(self, ours: Mapping[str, Any]) -> PipelineFile | None:
         """The pipeline of the folder; None without tokenizer.json if `ours` says everything."""
         if self._files.pipeline is not None:
@@ -218,6 +236,23 @@ class HuggingFaceTokenizer:
                 f"{self.folder}: the special token {token} written in a text would get its own "
                 "id, which would let a corpus insert special tokens."
             )
+
+
+_MOST_SEPARATORS = 2
+_USUAL: Mapping[str, Any] = {"start": True, "separators": 1, "end": True}
+_TEMPLATES: Mapping[str, Mapping[str, Any]] = {
+    "roberta": {"separators": 2},
+    "xlm-roberta": {"separators": 2},
+    "camembert": {"separators": 2},
+    "data2vec-text": {"separators": 2},
+    "bart": {"separators": 2},
+    "t5": {"start": False},
+    "mt5": {"start": False},
+    "openai-gpt": {"start": False, "separators": 0, "end": False},
+    "gpt2": {"start": False, "separators": 0, "end": False},
+    "llama": {"separators": 0, "end": False},
+}
+"""What differs in transformers' tokenizers without a tokenizer.json, by model_type."""
 
 
 def _config_of(block: Mapping[str, Any]) -> TokenizerConfig:

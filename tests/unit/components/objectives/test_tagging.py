@@ -186,6 +186,24 @@ def test_logits_loss_and_gradients_equal_those_of_transformers(rows: Rows, packi
         )
 
 
+def test_the_loss_is_the_weighted_mean_of_torch(rows: Rows) -> None:
+    weights = {name: 1.0 + index for index, name in enumerate(objective_of().label_set.names)}
+    weights["O"] = 0.25
+    objective = objective_of(class_weights=weights)
+    tensors = rows.tensors(objective)
+    outputs = rows.model(objective)(tensors)
+    counts = rows.batch(objective).counts
+    is_word = tensors["word_numbers"] > 0
+    expected = F.cross_entropy(
+        outputs["tag_logits"][is_word],
+        tensors["tags"][is_word],
+        torch.tensor([*weights.values()]),
+    )
+    found = objective.metric_sums(outputs, tensors)["tagging_loss"] / counts["word_weights"]
+    torch.testing.assert_close(found, expected)
+    assert counts["words"] == int(is_word.sum())
+
+
 @pytest.mark.parametrize("length", [LENGTH, 8])
 def test_each_word_has_its_tag_and_its_number(rows: Rows, length: int) -> None:
     objective = objective_of()
@@ -342,6 +360,11 @@ TAGGED = ("data.layout=tagged", "data.held_out=0.1")
         (
             "labels: [A, B], scheme: plain, constrained_decoding: true",
             "constrained_decoding = true needs the rules of a scheme",
+        ),
+        ("entities: [A], class_weights: [1.0]", "1 weights are given for 3 labels"),
+        (
+            "entities: [A], crf: true, class_weights: [1.0, 1.0, 1.0]",
+            "class_weights has no effect on the loss of a conditional random field",
         ),
     ],
 )
