@@ -14,6 +14,7 @@ from ptm.arrays import I64, owner_of, ragged_ranges
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, TokenSpans
 from ptm.data.two_sides import share_budget
+from ptm.errors import UserError
 from ptm.store.reader import TokenStore
 
 
@@ -59,7 +60,14 @@ class MultiLabelledTexts(LabelledTexts):
     """
 
     def all_labels(self, store: TokenStore) -> I64:
-        return self._labels(store, np.asarray(self.labels))[0]
+        found = self._labels(store, np.asarray(self.labels))[0]
+        declared = len(store.info.labels or ())
+        if found.size and not 0 <= found.min() <= found.max() < declared:
+            raise UserError(
+                f"{store.folder}: the store contains labels beyond the {declared} that it "
+                "declares. The store is damaged. Remove it and run `ptm preprocess RECIPE` again."
+            )
+        return found
 
     def texts(self, store: TokenStore, index: I64) -> TokenSpans:
         spans = super().texts(store, index)

@@ -69,6 +69,10 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
         notes.append(
             f"config.json has no model_type; the tensors are those of {folder.family.name}"
         )
+    if recipe.objective.label_set is not None:
+        notes.append(
+            f"objective {recipe.objective.type} with the labels {recipe.objective.label_set}"
+        )
     if folder.head_note is not None:
         notes.append(folder.head_note)
     note = special_tokens_note(where, folder.family, recipe)

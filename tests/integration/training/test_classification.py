@@ -138,12 +138,20 @@ def test_a_classifier_embeds_but_does_not_generate_or_fill(
     for words, reason in (
         (["generate", str(classifier), "看书"], "objective classification cannot generate text"),
         (["fill", str(classifier), "看[MASK]"], "objective classification cannot fill masks"),
-        (["export", str(classifier), str(tmp_path / "o"), "--to", "hf"], "a classification head"),
     ):
         capsys.readouterr()
         assert main(words) == EXIT_USER
         assert reason in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
+
+
+def test_the_card_of_an_export_has_the_scores_of_the_evaluation_set(
+    classifier: Path, tmp_path: Path
+) -> None:
+    assert main(["export", str(classifier), str(tmp_path / "out"), "--to", "hf"]) == EXIT_DONE
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: text-classification" in card
+    assert "AutoModelForSequenceClassification.from_pretrained" in card
+    assert "| dev macro_f1 | 0." in card
 
 
 # Labels that do not fit

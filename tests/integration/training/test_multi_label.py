@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from ptm.cli import main
 from ptm.components.objectives.class_scores import multi_label_f1
-from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
+from ptm.data.documents import Documents
+from ptm.data.labelled import labelled_texts
+from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, UserError
 from ptm.interop.sources.open import open_source
 from ptm.loading.rows import TRAIN, open_rows
 from ptm.model.build import build_plan
@@ -237,3 +239,26 @@ def test_a_store_of_single_labels_is_rejected_and_the_other_way_round(
         assert preprocessed(runs, made) == EXIT_DONE
         assert main(["validate", *runs.arguments("p", *other), "--inputs"]) == EXIT_USER
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "reason"),
+    [
+        ("integer_counts", b"\x07", "the numbers of labels do not add up"),
+        ("integers", b"\x07", "the store contains labels beyond the 3 that it declares"),
+        ("integers", b"\x07\xff\xff\xff", "the store contains labels beyond the 3"),
+    ],
+)
+def test_a_damaged_store_is_an_error(
+    runs: Runs, folder: Path, section: str, value: bytes, reason: str
+) -> None:
+    assert preprocessed(runs, training(folder)) == EXIT_DONE
+    path = folder / "train.tsv-store"
+    (shard,) = TokenStore.open(path).info.shards
+    (place,) = (one for one in shard.sections if one.name == section)
+    with (path / shard.file).open("r+b") as file:
+        file.seek(place.offset)
+        file.write(value)
+    store = TokenStore.open(path)
+    with pytest.raises(UserError, match=reason):
+        labelled_texts(Documents(store), 64, specials=lambda texts: texts).all_labels(store)
