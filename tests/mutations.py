@@ -228,7 +228,7 @@ MUTATIONS = {
         "ptm/engines/cached_gradients.py",
         "        for gradient in found if ranks.world_size > 1 else ():\n",
         "        for gradient in ():\n",
-        ("tests/integration/engines/test_embedding.py -k zero_2_has",),
+        ("tests/integration/engines/test_embedding.py -k zero_3_has",),
     ),
     "the second run of a micro-batch has another dropout": Mutation(
         "ptm/engines/zero.py",

@@ -27,7 +27,7 @@ KINDS = {
     "scored": ("scored", ", matryoshka: [8]", ACCUMULATED),
     "classes": ("classes", ", pooling: first", (*TOGETHER, PACKED)),
 }
-AT_ZERO, IN_STAGES = ("pairs", "triplets"), ("classes",)
+AT_ZERO3, IN_STAGES = ("pairs", "triplets"), ("classes",)
 STAGED = [kind for kind in KINDS if LOSSES[KINDS[kind][0]][0] == "labelled"]
 
 
@@ -95,14 +95,15 @@ def test_the_loss_falls_and_scores_are_reported(alone: Launch, kind: str) -> Non
     assert kind not in scores or 0 < ended[scores[kind]] <= 1
 
 
-@pytest.mark.parametrize("kind", [by_default(kind, AT_ZERO[:1]) for kind in KINDS])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_zero_2_has_the_losses_and_scores_of_one_process(
     zero2: Launch, alone: Launch, kind: str
 ) -> None:
     same_as_alone(zero2, alone, kind)
 
 
-@pytest.mark.parametrize("kind", [by_default(kind, AT_ZERO) for kind in KINDS])
+@pytest.mark.parametrize("kind", [by_default(kind, AT_ZERO3) for kind in KINDS])
 def test_zero_3_has_the_losses_and_scores_of_one_process(
     zero3: Launch, alone: Launch, kind: str
 ) -> None:
