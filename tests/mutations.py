@@ -224,6 +224,24 @@ MUTATIONS = {
         "max(1.0, counts[metric.count])",
         ("tests/integration/training/test_classification.py -k accumulated",),
     ),
+    "texts of other ranks have no gradient": Mutation(
+        "ptm/engines/cached_gradients.py",
+        "        for gradient in found if ranks.world_size > 1 else ():\n",
+        "        for gradient in ():\n",
+        ("tests/integration/engines/test_embedding.py -k zero_3_has",),
+    ),
+    "the second run of a micro-batch has another dropout": Mutation(
+        "ptm/engines/zero.py",
+        "        self._seed_dropout(seed)\n",
+        "        seed += 1\n",
+        ("tests/integration/training/test_embedding.py -k dropout",),
+    ),
+    "a copy of the positive is a negative": Mutation(
+        "ptm/nn/in_batch_negatives.py",
+        "(same | (roles < POSITIVE))",
+        "(roles < POSITIVE)",
+        ("tests/unit/components/objectives/test_embedding.py -k equal_texts",),
+    ),
     "the first word of a sentence follows the last one of another": Mutation(
         "ptm/nn/linear_chain_crf.py",
         "    follows = chains.words & ~chains.first\n",

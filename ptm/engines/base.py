@@ -181,6 +181,7 @@ class Engine(ABC):
         Raises TrainingError if fp16 gradients overflow at the minimum loss scale.
         """
         self._loss_limit = loss_limit
+        self._step = step
         self._weights = self._objective.loss_weights(step)
         self._packed.shape = totals.packed_shape
         scaler = self.state.scaler_state()
@@ -217,17 +218,15 @@ class Engine(ABC):
         absent = unmeasured_metrics(totals.counts, self._objective, self._weights)
         return StepResult(metrics, skipped, whole["loss"], whole["grad_norm"], absent)
 
-    def _poison_if_spiking(
-        self, loss: Tensor, before: Tensor | float, group: Any | None = None
-    ) -> Tensor:
+    def _poison_if_spiking(self, loss: Tensor, whole: Tensor, group: Any | None = None) -> Tensor:
         """Return the last micro-batch's `loss`, or infinity if the step's loss is over the limit.
 
-        An infinite loss makes DeepSpeed skip the update. `before`: this rank's loss over the
-        earlier micro-batches. `group`: the ranks that compute a loss, if not all of them do.
+        An infinite loss makes DeepSpeed skip the update. `whole`: this rank's loss over all
+        micro-batches. `group`: the ranks that compute a loss, if not all of them do.
         """
         if not math.isfinite(self._loss_limit):
             return loss
-        total = torch.as_tensor(loss.detach() + before, dtype=torch.float64).cpu()
+        total = torch.as_tensor(whole.detach(), dtype=torch.float64).cpu()
         if self._ranks.data_parallel_size > 1:
             dist.all_reduce(total, group=group)
         return loss if float(total) <= self._loss_limit else loss * math.inf

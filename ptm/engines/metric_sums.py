@@ -62,7 +62,9 @@ def evaluate_batches(
                 if teachers is not None:
                     moved |= teachers.targets(moved)
                 outputs = model(moved)
-                for name, value in objective.metric_sums(outputs, moved).items():
+                # Sums that depend on the size of micro-batches are left to `set_sums`.
+                found = {} if objective.compares_batch else objective.metric_sums(outputs, moved)
+                for name, value in found.items():
                     sums[name] += value
                 collector.add(outputs, moved)
     return EvaluationResult({name: float(total) for name, total in sums.items()}, collector.arrays)

@@ -105,7 +105,7 @@ class PipelineEngine(Engine):
         loss = values["loss"]
         self._micro_batches_seen += 1
         if self._micro_batches_seen == self._batch.accumulation:
-            loss = self._poison_if_spiking(loss, self._seen["loss"], self._last_stage)
+            loss = self._poison_if_spiking(loss, loss + self._seen["loss"], self._last_stage)
         accumulate(self._seen, values)
         # Undo DeepSpeed's division by accumulation steps and data ranks: `loss` is normalised.
         return loss * (self._batch.accumulation * self._batch.ranks)

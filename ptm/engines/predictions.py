@@ -6,6 +6,7 @@ Shapes: R rows collected on a rank, E examples of the evaluation set.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ Compute = Callable[[Predictions], Mapping[str, float | None]]
 
 
 class PredictionCollector:
-    """The predictions of one rank; nothing if the objective has no scores.
+    """The predictions of one rank; nothing if the objective needs none.
 
     They stay on the device until `arrays` is read, so that no micro-batch waits for it.
     """
@@ -34,7 +35,7 @@ class PredictionCollector:
 
     def add(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
         """Add the predictions for one micro-batch. Rows of padding are dropped."""
-        if not self._objective.scores:
+        if not _needs_predictions(self._objective):
             return
         found = self._objective.predictions(outputs, tensors)
         self._parts.append({name: tensor.detach() for name, tensor in found.items()})
@@ -55,45 +56,63 @@ def _as_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def scores_of(
+def _needs_predictions(objective: Objective) -> bool:
+    return bool(objective.scores) or objective.compares_batch
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """What is computed from the predictions for a whole evaluation set.
+
+    `sums`: the sum of each metric, if those over micro-batches do not add up; else empty.
+    """
+
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    sums: Mapping[str, float] = field(default_factory=dict)
+
+
+def figures_of(
     predictions: Predictions,
     objective: Objective,
     *,
     expected: int,
     compute: Compute | None = None,
-) -> dict[str, float | None]:
-    """Return the scores over all predictions for a set, each counted once.
+) -> SetFigures:
+    """Return the figures over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
     of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
     `compute`: by default `Objective.compute_scores`.
     """
-    if not objective.scores:
-        return {}
+    if not _needs_predictions(objective):
+        return SetFigures()
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
     assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
     ordered = {name: array[first] for name, array in predictions.items()}
-    found = (compute or objective.compute_scores)(ordered)
-    return {score.name: found[score.name] for score in objective.scores}
+    found = (compute or objective.compute_scores)(ordered) if objective.scores else {}
+    return SetFigures(
+        {score.name: found[score.name] for score in objective.scores},
+        objective.set_sums(ordered) if objective.compares_batch else {},
+    )
 
 
-def gathered_scores(
+def gathered_figures(
     mine: Predictions,
     objective: Objective,
     ranks: Ranks,
     *,
     expected: int,
     compute: Compute | None = None,
-) -> dict[str, float | None]:
-    """Return the scores over the predictions of all ranks, computed on rank 0. Collective.
+) -> SetFigures:
+    """Return the figures over the predictions of all ranks, computed on rank 0. Collective.
 
-    `compute`: as of `scores_of`.
+    `compute`: as of `figures_of`.
     """
-    if not objective.scores:
-        return {}
+    if not _needs_predictions(objective):
+        return SetFigures()
     every = gather_on_rank0(mine, ranks)
     return broadcast_from_rank0(
-        ranks, lambda: scores_of(every, objective, expected=expected, compute=compute)
+        ranks, lambda: figures_of(every, objective, expected=expected, compute=compute)
     )
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ptm.engines.attention import attention_implementation
 from ptm.engines.base import Engine, StepTotals
+from ptm.engines.cached_gradients import gathered_outputs, sum_of_products
 from ptm.engines.deepspeed import partitioned, start_engine
-from ptm.engines.loss import accumulate
+from ptm.engines.loss import accumulate, scaled_metrics
 from ptm.engines.metric_sums import EvaluationResult, evaluate_batches
 from ptm.loading.batches import StepBatch
 from ptm.loading.transfer import to_device
@@ -19,6 +20,7 @@ from ptm.model.plain_model import PlainModel, empty_model
 from ptm.nn.attention_choice import prepare_attention
 from ptm.plan import Plan
 from ptm.recipe.blocks import EngineBlock
+from ptm.rng import seed_of
 
 
 class PlainEngine(Engine):
@@ -56,10 +58,10 @@ class PlainEngine(Engine):
         return module
 
     def _forward_backward(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        if self._objective.compares_batch:
+            return self._forward_backward_together(batch, totals)
         # Undo DeepSpeed's division by accumulation steps and ranks: the loss is normalised.
-        scale: float = self._batch.accumulation * self._batch.ranks
-        if self._loss_scale is not None:
-            scale *= self._loss_scale.value
+        scale = self._backward_scale
         metrics: dict[str, Tensor] = {}
         for index, micro_batch in enumerate(batch.micro_batches, start=1):
             moved = to_device(micro_batch, self._ranks.device)
@@ -68,15 +70,67 @@ class PlainEngine(Engine):
             values = self._scaled_metrics(self._deepspeed(moved), moved, totals.counts)
             loss = values["loss"]
             if index == len(batch.micro_batches):
-                loss = self._poison_if_spiking(loss, metrics.get("loss", 0.0))
-            self._deepspeed.backward(loss * scale)
-            if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
-                metrics["grad_norm"] = self._clip_gradients()
-            self._deepspeed.step()
+                loss = self._poison_if_spiking(loss, loss + metrics.get("loss", 0.0))
+            self._backward(loss * scale, metrics)
             accumulate(metrics, values)
         if self._loss_scale is not None:
             metrics["grad_norm"] = torch.tensor(self._loss_scale.after_step())
         return metrics
+
+    @property
+    def _backward_scale(self) -> float:
+        """The factor of a loss, which undoes DeepSpeed's division; with the loss scale if its."""
+        scale: float = self._batch.accumulation * self._batch.ranks
+        return scale if self._loss_scale is None else scale * self._loss_scale.value
+
+    def _backward(self, loss: Tensor, metrics: dict[str, Tensor]) -> None:
+        """Run the backward pass of a micro-batch; after the last one, update the weights."""
+        self._deepspeed.backward(loss)
+        if self._clips_itself and self._deepspeed.is_gradient_accumulation_boundary():
+            metrics["grad_norm"] = self._clip_gradients()
+        self._deepspeed.step()
+
+    def _forward_backward_together(self, batch: StepBatch, totals: StepTotals) -> dict[str, Tensor]:
+        """Compute one loss over the outputs of all micro-batches of all ranks.
+
+        Cached gradients (Gao et al. 2021, "Scaling deep contrastive learning batch size under
+        memory limited setup", section 3): all outputs first, then the gradient of the loss with
+        respect to them, and with it the backward pass of each micro-batch. With more than one of
+        them, a micro-batch is run a second time for it, with the same dropout.
+        """
+        scale = self._backward_scale
+        moved = [to_device(one, self._ranks.device) for one in batch.micro_batches]
+        once = len(moved) == 1
+        outputs = []
+        for index, tensors in enumerate(moved):
+            found = self._outputs_of(tensors, index)
+            outputs.append(found if once else {k: v.detach() for k, v in found.items()})
+        whole = gathered_outputs(outputs, moved, self._objective, totals.capacity, self._ranks)
+        values = scaled_metrics(
+            self._objective.batch_sums(whole.outputs, whole.targets, whole.mine),
+            totals.counts,
+            self._objective,
+            self._weights,
+        )
+        gradients = whole.gradients(values["loss"], self._ranks)
+        metrics = {name: value.detach() for name, value in values.items()}
+        for index, tensors in enumerate(moved):
+            found = outputs[0] if once else self._outputs_of(tensors, index)
+            # Its gradient with respect to the outputs is that of the loss.
+            product = sum_of_products(found, {k: v[index] for k, v in gradients.items()})
+            if index == len(moved) - 1:
+                product = self._poison_if_spiking(product, metrics["loss"])
+            self._backward(product * scale, metrics)
+        if self._loss_scale is not None:
+            metrics["grad_norm"] = torch.tensor(self._loss_scale.after_step())
+        return metrics
+
+    def _outputs_of(self, tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+        """Run micro-batch `index` of the step; a second run has the same dropout."""
+        seed = seed_of(self._seed, "dropout", self._step, self._ranks.rank, index)
+        self._seed_dropout(seed)
+        found: dict[str, Tensor] = self._deepspeed(tensors)
+        return found
 
     def _clip_gradients(self) -> Tensor:
         """Clip gradients as DeepSpeed does from stage 1 on; return the norm before clipping."""

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.text_length import embeds_texts, longest_text
 from ptm.model.build import encoder_plan, layers_plan
 from ptm.model.plain_model import loaded_model
+from ptm.nn.model_shape import Pooling
 from ptm.recipe import ModelRecipe
 from ptm.recipe.model_block import ModelBlock
 from ptm.text.tokenizers import Tokenizer
 
-Pooling = Literal["first", "mean", "max"]
 F32 = NDArray[np.float32]
 
 
@@ -75,12 +76,17 @@ class Embedder:
     The vectors are those of the last layer, or a `mix` of all.
 
     Every text comes with a place (such as `texts.txt:3`), which names it in errors. The methods
-    raise UserError for a text that is empty, not valid UTF-8 or longer than the model reads.
+    raise UserError for a text that is empty, not valid UTF-8 or longer than the model reads. A
+    model of sentence embeddings cuts longer texts at their ends.
     """
 
     def __init__(self, source: ModelSource, *, mix: LayerMix | None = None) -> None:
         """Raises UserError if `mix` has another number of weights than the model has layers."""
         self._recipe: ModelRecipe = source.recipe()
+        self._objective = embeds_texts(source)
+        self._longest = longest_text(source)
+        self.cut = 0
+        """Number of texts that were cut."""
         self._weights = None if mix is None else mix.weights_of(self._recipe.model)
         self._tokenizer: Tokenizer = self._recipe.tokenizer.load()
         build = encoder_plan if mix is None else layers_plan
@@ -89,13 +95,34 @@ class Embedder:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device)
 
-    def sentences(self, texts: Sequence[str], *, places: Sequence[str], pooling: Pooling) -> F32:
-        """Return one vector per text, (N, D), pooled over its tokens including special tokens."""
+    @property
+    def width(self) -> int:
+        """The numbers of a vector."""
+        return self._recipe.model.encoder.hidden_size
+
+    def sentences(
+        self,
+        texts: Sequence[str],
+        *,
+        places: Sequence[str],
+        pooling: Pooling | None = None,
+        dimensions: int | None = None,
+    ) -> F32:
+        """Return one vector per text, (N, D), pooled over its tokens including special tokens.
+
+        `pooling`: default that of a model of sentence embeddings, otherwise mean. Vectors have the
+        length 1 if the model normalises them. `dimensions`: only the first numbers of each vector.
+        """
+        trained = self._objective
+        pooling = pooling or (trained.pooling if trained is not None else "mean")
         ids = self._ids(texts, places)
-        vectors = np.zeros((len(ids), self._recipe.model.encoder.hidden_size), dtype=np.float32)
+        vectors = np.zeros((len(ids), dimensions or self.width), dtype=np.float32)
         for batch, hidden in self._hidden(ids):
             real = batch.tensors["example_ids"].to(self._device) != 0
-            vectors[list(batch.text_indices)] = pooled(hidden, real, pooling).cpu().numpy()
+            found = pooled(hidden, real, pooling)[:, :dimensions]
+            if trained is not None and trained.normalize:
+                found = F.normalize(found, dim=-1)
+            vectors[list(batch.text_indices)] = found.cpu().numpy()
         return vectors
 
     def tokens(self, texts: Sequence[str], *, places: Sequence[str]) -> list[TokenVectors]:
@@ -116,14 +143,31 @@ class Embedder:
         for text, place in zip(texts, places, strict=True):
             if not text.strip():
                 raise UserError(f"{place}: the text is empty.")
-        longest = self._recipe.model.embedding.max_sequence_length
-        return read_texts(
+        cuts = self._objective is not None
+        found = read_texts(
             texts,
             self._tokenizer,
             places=places,
-            longest=longest,
+            longest=None if cuts else self._longest,
             boundary_roles=self._recipe.objective.boundary_roles,
         )
+        return [self._fitting(ids) for ids in found] if cuts else found
+
+    def _fitting(self, ids: list[int]) -> list[int]:
+        """The tokens of a text, cut before the last special token to what the model reads."""
+        if self._longest is None or len(ids) <= self._longest:
+            return ids
+        self.cut += 1
+        return [*ids[: self._longest - 1], ids[-1]]
+
+    def notes(self) -> list[str]:
+        """A sentence on texts that were cut, if any were."""
+        if not self.cut:
+            return []
+        return [
+            f"{self.cut:,} texts were longer than {self._longest} tokens and were cut at their "
+            "ends, as objective.max_length says."
+        ]
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:
         """Yield batches of the texts with their vectors (B, T, D), fp32."""
@@ -152,6 +196,9 @@ def pooled(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:
     """Pool hidden states (B, T, D) over the tokens to (B, D); `real` (B, T): not padding."""
     if pooling == "first":
         return hidden[:, 0]
+    if pooling == "last":
+        last = real.sum(dim=1) - 1
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
     if pooling == "max":
         return hidden.masked_fill(~real[..., None], -torch.inf).amax(dim=1)
     return (hidden * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)

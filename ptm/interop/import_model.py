@@ -13,6 +13,7 @@ from torch import Tensor
 from ptm.errors import UserError
 from ptm.interop.folders import check_absent, new_folder
 from ptm.interop.hf.io.folder import HuggingFaceFolder
+from ptm.interop.hf.io.sentence_transformers import SentenceTransformersFolder
 from ptm.interop.hf.io.special_tokens_note import special_tokens_note
 from ptm.interop.hub import hub_folder
 from ptm.interop.tf.checkpoint import GoogleCheckpoint
@@ -48,11 +49,16 @@ def import_from_huggingface(source: str, out: Path) -> Imported:
     """
     check_absent(out)
     where = Path(source) if Path(source).is_dir() else hub_folder(source)
-    folder = HuggingFaceFolder(where)
+    modules = SentenceTransformersFolder.find(where)
+    folder = HuggingFaceFolder(where if modules is None else modules.transformer)
     data = folder.recipe_data()
+    trained = None
     if (where / RECIPE).exists():
         # An export of `ptm` records the objective that its model was trained with.
-        data["objective"] = read_recipe_data(where / RECIPE)["objective"]
+        trained = data["objective"] = read_recipe_data(where / RECIPE)["objective"]
+    if modules is not None:
+        lowercases = bool(data["tokenizer"].get("lowercase", True))
+        data["objective"] = modules.objective(trained, lowercases=lowercases)
     tensors = folder.canonical()
     recipe = recipe_from_data(data, ModelRecipe, name=source)
     _check_shapes(recipe, tensors, source)

@@ -1,5 +1,7 @@
 """One vector per example: pooling over the tokens of each example of packed rows.
 
+Reimers and Gurevych 2019 (Sentence-BERT), section 3, for the pooling of sentence embeddings.
+
 B rows, T tokens per row, D width, P examples of all rows (padded to a fixed capacity).
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ptm.nn.layers import activate, build_norm
 from ptm.nn.linear import Linear
@@ -58,14 +61,48 @@ class ExamplePooler(DenseTransform):
         `class_positions`: index of each example's first token in the flattened rows, in ascending
         order, or of its last one with the pooling `last`; 0 for padding.
         """
-        if self.pooling in ("mean", "max"):
-            owner = owners(example_ids, class_positions)
-            pool = _mean if self.pooling == "mean" else _max
-            pooled = pool(hidden.flatten(0, 1), owner, len(class_positions))
-        else:
-            pooled = hidden.flatten(0, 1).index_select(0, class_positions)
+        pooled = pool_examples(hidden, example_ids, class_positions, self.pooling)
         out: Tensor = self.dropout(super().forward(pooled))
         return out
+
+
+class TextEmbedding(nn.Module):
+    """Pools each text to its embedding, optionally of length 1; it has no parameters."""
+
+    def __init__(self, pooling: Pooling, *, normalize: bool) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+        self.normalize = normalize
+
+    def forward(self, hidden: Tensor, example_ids: Tensor, positions: Tensor) -> Tensor:
+        """Hidden (B, T, D), example ids (B, T), positions (P) -> (P, D), as in `ExamplePooler`."""
+        pooled = pool_examples(hidden, example_ids, positions, self.pooling)
+        return F.normalize(pooled, dim=-1) if self.normalize else pooled
+
+
+class PairClassifier(nn.Module):
+    """Classifies pairs by (u, v, |u - v|) (Reimers and Gurevych 2019, section 3)."""
+
+    def __init__(self, hidden_size: int, classes: int) -> None:
+        super().__init__()
+        self.dense = Linear(3 * hidden_size, classes)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (P, D), the two texts of a pair after each other -> logits (P / 2, C)."""
+        first, second = embeddings[0::2], embeddings[1::2]
+        out: Tensor = self.dense(torch.cat([first, second, (first - second).abs()], dim=-1))
+        return out
+
+
+def pool_examples(
+    hidden: Tensor, example_ids: Tensor, positions: Tensor, pooling: Pooling
+) -> Tensor:
+    """Hidden (B, T, D), example ids (B, T), positions (P) -> (P, D), as in `ExamplePooler`."""
+    if pooling in ("mean", "max"):
+        owner = owners(example_ids, positions)
+        pool = _mean if pooling == "mean" else _max
+        return pool(hidden.flatten(0, 1), owner, len(positions))
+    return hidden.flatten(0, 1).index_select(0, positions)
 
 
 def owners(example_ids: Tensor, first: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ Pooling = Literal["first", "mean", "max", "last"]
 """How the vectors of an example's tokens become one vector."""
 SinusoidalOrder = Literal["halves", "interleaved", "uer"]
 
+PADDING, ANCHOR, POSITIVE, NEGATIVE = range(4)
+"""Roles of the texts in a batch of embeddings. The positive of an anchor is the next text."""
 PREFIX_SEGMENT = 1
 """Segment id of the prefix, the text before the target."""
 WORD = "word"

@@ -24,9 +24,15 @@ class FieldsBlock(Config):
     """The label, with layout `labelled`, or the right choice, with `choices`: its number, counted
     from 0, its letter, or its text; default: `label`, with `choices` also `answer`, `answerKey`."""
     source: str | None = None
-    """The source, with layout `pairs`; default: `source`, or `src`."""
+    """The source, with layout `pairs`; default: `source`, `src` or `anchor`."""
     target: str | None = None
-    """The target, with layout `pairs`; default: `target`, or `tgt`."""
+    """The target, with layout `pairs`; default: `target`, `tgt` or `positive`."""
+    anchor: str | None = None
+    """The anchor, with layout `triplets`; default: `anchor`."""
+    positive: str | None = None
+    """The text that belongs to the anchor, with layout `triplets`; default: `positive`."""
+    negative: str | None = None
+    """A text that does not, or a list of them, with layout `triplets`; default: `negative`."""
     tokens: str | None = None
     """The words, with layout `tagged`: a list, or a text with spaces between words; default:
     `tokens`, `words`, `text_a` or `text`."""

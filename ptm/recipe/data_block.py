@@ -98,15 +98,16 @@ class DataBlock(ReadingBlock):
     repeat."""
     layout: Layout
     """documents: one document per line. sentences: one sentence per line, an empty line ends a
-    document. pairs: `source<TAB>target`. labelled: `label<TAB>text` or
+    document. pairs: `source<TAB>target`. triplets: `anchor<TAB>positive<TAB>negative`, with one or
+    more negatives. labelled: `label<TAB>text` or
     `label<TAB>text_a<TAB>text_b`. tagged: sentences of words with one tag each, as
     `word<TAB>tag` lines with an empty line after each sentence, or as `words<TAB>tags` with spaces
     between words and between tags. A header that names these columns is optional. A record of JSON
     lines, CSV, TSV, parquet or Arrow is one document (with sentences, one line of its text is a
-    sentence), pair, labelled text or tagged sentence. questions: paragraphs with questions whose
-    answers are spans of them, in SQuAD's JSON; or one question per record of JSON lines, parquet or
-    Arrow ([finetune.md](finetune.md#questions)). choices: questions with several choices each, in
-    JSON (C3, RACE), JSON lines, CSV, TSV, parquet or Arrow
+    sentence), pair, triplet, labelled text or tagged sentence. questions: paragraphs with questions
+    whose answers are spans of them, in SQuAD's JSON; or one question per record of JSON lines,
+    parquet or Arrow ([finetune.md](finetune.md#questions)). choices: questions with several choices
+    each, in JSON (C3, RACE), JSON lines, CSV, TSV, parquet or Arrow
     ([finetune.md](finetune.md#multiple-choice))."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no

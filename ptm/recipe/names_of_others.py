@@ -379,6 +379,8 @@ VALUES: Mapping[str, Mapping[str, str]] = {
         "sentence": "sentences",
         "line_by_line": "documents",
         "parallel": "pairs",
+        "triplet": "triplets",
+        "scored": "labelled, with the score as label",
         "tsv": "pairs, or labelled for labels and texts",
         "classification": "labelled",
         "labeled": "labelled",

@@ -15,6 +15,9 @@ from ptm.recipe.data_block import DataBlock, metric_key
 from ptm.recipe.model_block import ModelBlock
 from ptm.recipe.model_recipe import Architecture, DataRecipe
 
+_WITHOUT_WORDS = ("pairs", "triplets", "tagged", "questions", "choices")
+"""Layouts whose objectives mask no words."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -45,9 +48,8 @@ def problems(recipe: Config) -> Iterator[Problem]:
 def _model_problems(recipe: Architecture) -> Iterator[Problem]:
     objective, encoder = recipe.objective, recipe.model.encoder
     yield from _visibility_problems(objective, encoder)
-    obstacle = objective.head_obstacle(recipe.model.shape(vocabulary_size=1))
-    if obstacle is not None:
-        yield Problem("objective.head", obstacle)
+    for path, obstacle in objective.shape_obstacles(recipe.model.shape(vocabulary_size=1)):
+        yield Problem(path, obstacle)
     attends = encoder.has_attention or recipe.model.decoder is not None
     if recipe.model.attention_dropout is not None and not attends:
         yield Problem(
@@ -159,7 +161,7 @@ def _pair_problems(recipe: DataRecipe) -> Iterator[Problem]:
             f"cannot be used with objective.type = {recipe.objective.type}, which reads source "
             "and target as one text with one vocabulary. Remove it.",
         )
-    if recipe.data.segmenter is not None and layout in ("pairs", "tagged", "questions", "choices"):
+    if recipe.data.segmenter is not None and layout in _WITHOUT_WORDS:
         yield Problem(
             "data.segmenter",
             f"is used only to mask whole words, but no objective with data.layout = {layout} masks "
@@ -305,6 +307,13 @@ def _train_problems(recipe: Recipe) -> Iterator[Problem]:
             "leaves all other weights of the layers as they are, which without init_from are "
             "random numbers. Set init_from, or remove adapter.",
         )
+    shape = recipe.model.shape(vocabulary_size=1)
+    for path, obstacle in recipe.objective.training_obstacles(
+        dropout=max(shape.dropout, shape.attention_dropout),
+        rows=train.global_batch_size,
+        layout=recipe.data.layout,
+    ):
+        yield Problem(path, obstacle)
     if train.steps is not None and schedule.warmup_steps(train.steps) >= train.steps:
         yield Problem(
             "schedule.warmup",

@@ -15,7 +15,7 @@ from ptm.engines.metric_sums import (
     mixture_metrics,
     warn_of_unmeasured,
 )
-from ptm.engines.predictions import scores_of
+from ptm.engines.predictions import figures_of
 from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
@@ -83,7 +83,14 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
         batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
-        means = metric_means(result.sums, batches.counts, recipe.objective)
+        of_set = figures_of(
+            result.predictions,
+            recipe.objective,
+            expected=rows.predictions_expected,
+            compute=rows.compute_scores,
+        )
+        sums = {**result.sums, **of_set.sums}
+        means = metric_means(sums, batches.counts, recipe.objective)
         warn_of_unmeasured(name, means)
         described[name] = {
             "store": str(rows.store.folder),
@@ -91,15 +98,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
             "examples": int(rows.lengths.size),
             "tokens": int(rows.lengths.sum()),
         }
-        measured[name] = {
-            **means,
-            **scores_of(
-                result.predictions,
-                recipe.objective,
-                expected=rows.predictions_expected,
-                compute=rows.compute_scores,
-            ),
-        }
+        measured[name] = {**means, **of_set.scores}
     shares = data.held_out_shares
     if shares:
         measured = {EVAL: mixture_metrics(measured, shares, recipe.objective), **measured}

@@ -22,7 +22,13 @@ from ptm.store.question_arrays import (
     total_question_counts,
 )
 from ptm.store.sections import document_hashes, in_smallest_type
-from ptm.store.texts import CharacterSpans, EncodedTexts, TextTokenizer, interleave
+from ptm.store.texts import (
+    CharacterSpans,
+    EncodedTexts,
+    TextTokenizer,
+    interleave,
+    whole_documents,
+)
 from ptm.text.choices import UNLABELLED
 from ptm.text.corpus import Block, Layout, ParsedBlock
 from ptm.text.corpus.parse import parse
@@ -148,7 +154,7 @@ class BlockTokenizer:
 
         `labels`: those of layout `labelled`; a TagSet with layout `tagged`.
         """
-        has_words = layout not in ("pairs", "tagged", "questions", "choices")
+        has_words = layout not in ("pairs", "triplets", "tagged", "questions", "choices")
         assert segmenter is None or has_words, f"word starts are not supported for {layout}"
         declares = layout in ("labelled", "tagged")
         assert (labels is not None) == declares, "labels belong to layout labelled or tagged"
@@ -214,6 +220,8 @@ class BlockTokenizer:
         encoded = self._encode_pairs(texts) if together else self._encode_documents(texts)
         # Sentences per document (D), and the document of each sentence (S).
         documents = np.array([len(document) for document in texts], dtype=np.int64)
+        if self._layout == "triplets":
+            encoded = whole_documents(encoded, documents)
         owner = np.repeat(np.arange(len(documents)), documents)
         # Sentences without tokens, such as zero-width characters alone, are left out; so are
         # documents without a sentence that has tokens.

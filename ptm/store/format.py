@@ -2,8 +2,9 @@
 
 A store is a folder with `store.json` and one file per shard. A shard has the documents of one
 corpus block: token ids, lengths of sentences and documents, one hash per document and, if a recipe
-needs them, word starts. A pair is a document of two sentences: source, then target. A labelled
-document has one or two sentences (its texts), and a class index or several. A tagged document is
+needs them, word starts. A pair is a document of two sentences: source, then target. A triplet has
+three or more: anchor, positive, negatives. A labelled document has one or two sentences (its
+texts), and a class index or several. A tagged document is
 one sentence of words, and has a tag at the first token of each word. A document of layout
 `questions` is the context and its questions, one sentence each, with what
 `ptm.store.question_arrays` adds. One of layout `choices` is the context, and the question with each

@@ -6,7 +6,7 @@ Shape letters: T tokens, S sentences (or other texts), P pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,22 @@ def interleave(sources: EncodedTexts, targets: EncodedTexts) -> EncodedTexts:
         words = np.concatenate([sources.word_starts, targets.word_starts])[kept]
     tokens = np.concatenate([sources.tokens, targets.tokens])
     return EncodedTexts(tokens[kept], lengths.ravel(), words)
+
+
+def whole_documents(encoded: EncodedTexts, counts: I64) -> EncodedTexts:
+    """Drop all texts of the documents in which one text has no tokens: their lengths become 0.
+
+    `counts`: texts per document, at least 1.
+    """
+    owner = np.repeat(np.arange(counts.size), counts)
+    lacking = np.bincount(owner[encoded.lengths == 0], minlength=counts.size)[owner] > 0
+    kept = ragged_ranges(exclusive_cumsum(encoded.lengths)[~lacking], encoded.lengths[~lacking])
+    return replace(
+        encoded,
+        tokens=encoded.tokens[kept],
+        lengths=np.where(lacking, 0, encoded.lengths),
+        word_starts=None if encoded.word_starts is None else encoded.word_starts[kept],
+    )
 
 
 def _batches(texts: Sequence[str], characters: int) -> Iterator[list[str]]:

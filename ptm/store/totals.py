@@ -106,6 +106,8 @@ def check_corpus(
             raise UserError(f"{paths}: none of the {empty:,} pairs has text on both sides.")
         if layout == "labelled":
             raise UserError(f"{paths}: the corpus contains no labelled text.")
+        if layout == "triplets":
+            raise UserError(f"{paths}: the corpus contains no triplet.")
         if layout == "tagged":
             raise UserError(f"{paths}: the corpus contains no tagged word.")
         if layout in ("questions", "choices"):

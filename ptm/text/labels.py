@@ -117,6 +117,8 @@ class NumberLabels(LabelSet):
     """
 
     names: tuple[str, ...] = ("number",)
+    limits: tuple[float, float] | None = None
+    """The smallest and the largest number that is allowed; None: all finite ones."""
 
     def index_of(self, text: str) -> int:
         """Return the bits, as int32, of a number as it is written in a corpus.
@@ -127,6 +129,12 @@ class NumberLabels(LabelSet):
             shown = text.strip()[:_CHARACTERS_SHOWN]
             what = f'"{shown}" is not a finite number' if shown else "the label is missing"
             raise UserError(f"{what}; the label of a regression is a number. Correct the line.")
+        if self.limits is not None and not self.limits[0] <= float(text) <= self.limits[1]:
+            low, high = self.limits
+            raise UserError(
+                f'"{text.strip()}" is outside of objective.score_range = [{low:g}, {high:g}]. '
+                "Correct the line, or set objective.score_range to the scale of the scores."
+            )
         return int(np.float32(text.strip()).view(np.int32))
 
     def __contains__(self, text: str) -> bool:

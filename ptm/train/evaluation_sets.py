@@ -14,7 +14,7 @@ from ptm.engines.metric_sums import (
     mixture_metrics,
     warn_of_unmeasured,
 )
-from ptm.engines.predictions import gathered_scores
+from ptm.engines.predictions import gathered_figures
 from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
 from ptm.loading.rows import PackedDataset
@@ -77,20 +77,20 @@ class EvaluationSets:
             },
             self._ranks,
         )
-        means = metric_means(
-            {name: every[f"sum {name}"] for name in sums},
-            {name: every[f"count {name}"] for name in counts},
-            self._objective,
-            step=step,
-        )
-        scores = gathered_scores(
+        figures = gathered_figures(
             found.predictions,
             self._objective,
             self._ranks,
             expected=rows.predictions_expected,
             compute=rows.compute_scores,
         )
-        return {**means, **scores}
+        means = metric_means(
+            {name: every[f"sum {name}"] for name in sums} | dict(figures.sums),
+            {name: every[f"count {name}"] for name in counts},
+            self._objective,
+            step=step,
+        )
+        return {**means, **figures.scores}
 
     def _batches(self, rows: PackedDataset) -> Iterator[StepBatch]:
         """The batches of this rank; every rank has the same number."""

@@ -290,7 +290,12 @@ def _trainer(
         trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
         rank_file=rank_file,
         display=display,
-        utilisation=StepFlops(inputs.plan, recipe.engine, ranks),
+        utilisation=StepFlops(
+            inputs.plan,
+            recipe.engine,
+            ranks,
+            runs_twice=recipe.objective.compares_batch,
+        ),
         teachers=teachers.fingerprints if teachers else (),
     )
 

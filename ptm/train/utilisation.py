@@ -1,7 +1,8 @@
 """Model FLOPs utilisation: the share of the devices' peak rate that the model's arithmetic uses.
 
 `mfu` counts what the model needs (Chowdhery et al. 2022, "PaLM", appendix B; see
-ptm/model/flops.py), `hfu` also the activations that are computed twice.
+ptm/model/flops.py), `hfu` also what is computed twice: activations, and micro-batches with cached
+gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ptm.recipe.blocks import EngineBlock
 
 @dataclass(frozen=True)
 class Flops:
-    """Floating-point operations: `needed` by the model, `recomputed` by checkpointing."""
+    """Floating-point operations: `needed` by the model, and those `recomputed`."""
 
     needed: float = 0.0
     recomputed: float = 0.0
@@ -31,10 +32,14 @@ class Flops:
 class StepFlops:
     """Counts the operations of this rank's batches, and relates them to the devices' peak."""
 
-    def __init__(self, plan: Plan, engine: EngineBlock, ranks: Ranks) -> None:
-        self._recomputes = engine.activation_checkpointing
+    def __init__(
+        self, plan: Plan, engine: EngineBlock, ranks: Ranks, *, runs_twice: bool = False
+    ) -> None:
+        """`runs_twice`: whether the micro-batches of a step are run twice, if it has several."""
+        self._runs_twice = runs_twice
+        self._recomputes = engine.activation_checkpointing or runs_twice
         self._needed = FlopCounter(plan)
-        self._blocks = FlopCounter(plan, blocks=True) if self._recomputes else None
+        self._blocks = FlopCounter(plan, blocks=True) if engine.activation_checkpointing else None
         peak = (
             device_peak_flops(ranks.device, engine.precision)
             if engine.peak_tflops is None
@@ -45,6 +50,8 @@ class StepFlops:
     def of(self, sizes: Sequence[ExampleSizes]) -> Flops:
         """Operations of one step over micro-batches of these sizes."""
         again = 0.0 if self._blocks is None else self._blocks.forward(sizes)
+        if self._runs_twice and len(sizes) > 1:
+            again += self._needed.forward(sizes)
         return Flops(self._needed.training(sizes), again)
 
     def rates(self, flops: Flops, *, seconds: float) -> dict[str, float]:

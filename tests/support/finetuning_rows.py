@@ -135,6 +135,14 @@ FILES: dict[str, dict[str, str]] = {
     "RTE": dict.fromkeys(("train.tsv", "dev.tsv"), _pairs(_INDEXED, _ENTAILED, 1)),
     "WNLI": dict.fromkeys(("train.tsv", "dev.tsv"), _pairs(_INDEXED, (0, 1, 0, 1), 1)),
     "STS-B": dict.fromkeys(("train.tsv", "dev.tsv"), _stsb()),
+    "simcse": {"wiki1m_for_simcse.txt": "".join(f"{text}\n" for text in TEXTS) * 10},
+    "msmarco": {
+        "triples.train.small.tsv": _tsv(*((f"q {n}?", f"p {n}", f"n {n}") for n in range(40)))
+    },
+    "cmrc2018": dict.fromkeys(
+        ("train.tsv", "dev.tsv", "test.tsv"),
+        _tsv(*((CHINESE[n], CHINESE[n - 1]) for n in range(4))),
+    ),
 }
 """Folder of a task below `corpora` -> its files."""
 

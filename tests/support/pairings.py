@@ -69,7 +69,9 @@ def draw(seed: int) -> dict[str, Any]:
         },
         "encoder": _encoder(dice, dice.choice(sorted(visible))),
     }
-    head = {"head": {"tied": dice.random() < 0.5}} if "head" in objective.model_fields else {}
+    # The heads that predict tokens may be tied to the word embedding.
+    ties = "tied" in getattr(_field_type(objective, "head"), "model_fields", {})
+    head = {"head": {"tied": dice.random() < 0.5}} if ties else {}
     block = {"type": name, **_required(objective, INPUTS), **ONE_OF.get(name, {}), **head}
     layout = objective.model_validate(block).default_layout
     if objective.needs_decoder:
@@ -93,6 +95,11 @@ def described(recipe: dict[str, Any]) -> str:
     options = {key: v for key, v in model["encoder"].items() if key not in (*SIZES, "type")}
     parts = "+".join(model["embedding"]["parts"])
     return f"{parts} x {model['encoder']['type']}{options or ''} x {recipe['objective']['type']}"
+
+
+def _field_type(component: type[Config], name: str) -> Any:
+    field = component.model_fields.get(name)
+    return None if field is None else field.annotation
 
 
 def _subset(dice: random.Random, names: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
-from ptm.cli.console import print_done, print_result
+from ptm.cli.console import print_done, print_error, print_result
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ NAME = "embed"
 HELP = "print or write the vectors of texts or of their tokens"
 ORDER = 110
 
-_POOLINGS = ("first", "mean", "max")
+_POOLINGS = ("first", "mean", "max", "last")
 _NUMBERS_SHOWN = 6
 
 
@@ -31,7 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--file", metavar="FILE", type=Path, help="a file with more texts, one per line"
     )
     parser.add_argument(
-        "--pooling", choices=_POOLINGS, help="how a text's token vectors are pooled (default mean)"
+        "--pooling",
+        choices=_POOLINGS,
+        help="how a text's token vectors are pooled (default: that of a model of sentence "
+        "embeddings, otherwise mean)",
+    )
+    parser.add_argument(
+        "--dimensions",
+        metavar="N",
+        type=int,
+        help="only the first N numbers of each vector, for models trained with "
+        "objective.matryoshka",
     )
     parser.add_argument(
         "--tokens", action="store_true", help="one vector per token, without pooling"
@@ -80,6 +90,11 @@ def _check_options(parsed: argparse.Namespace) -> None:
         raise UserError(
             "--tokens gives one vector per token and --pooling one per text. Use only one of them."
         )
+    if parsed.dimensions is not None and (parsed.tokens or parsed.dimensions < 1):
+        raise UserError(
+            f"--dimensions {parsed.dimensions}: must be at least 1, and is for one vector per "
+            "text, without --tokens."
+        )
     _check_weights(parsed.layers, parsed.layer_weights)
     out: Path | None = parsed.out
     if out is not None and out.suffix != ".npy":
@@ -105,7 +120,15 @@ def _check_weights(layers: str, weights: Sequence[float] | None) -> None:
 def _sentences(
     parsed: argparse.Namespace, embedder: Embedder, texts: Sequence[str], places: Sequence[str]
 ) -> None:
-    vectors = embedder.sentences(texts, places=places, pooling=parsed.pooling or "mean")
+    if parsed.dimensions is not None and parsed.dimensions > embedder.width:
+        raise UserError(
+            f"--dimensions {parsed.dimensions}: the vectors of the model have {embedder.width} "
+            "numbers. Give at most as many."
+        )
+    vectors = embedder.sentences(
+        texts, places=places, pooling=parsed.pooling, dimensions=parsed.dimensions
+    )
+    print_error(*embedder.notes())
     if parsed.out is not None:
         _write(vectors, parsed.out)
     for row, text in enumerate(texts):

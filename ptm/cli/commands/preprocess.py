@@ -80,7 +80,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     """Write one store of a recipe."""
     from ptm.loading.stores import preprocessing_of
     from ptm.runs.corpus.findings import findings_of
-    from ptm.runs.corpus.lines import summary_lines
+    from ptm.runs.corpus.lines import NOUNS, summary_lines
     from ptm.store.preprocess import is_current, preprocess
     from ptm.store.reader import TokenStore
     from ptm.text.labels import (
@@ -117,7 +117,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     line.end()
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
-    what = _NOUNS.get(info.layout, "documents")
+    what = NOUNS.get(info.layout, "documents")
     print_done(
         f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
         f"{len(info.shards)} shards ({counts})"

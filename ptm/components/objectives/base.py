@@ -8,7 +8,7 @@ vocabulary size.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -169,6 +169,9 @@ class Objective(Config):
     """What `compute_scores` returns; without scores no predictions are collected."""
     pipeline_obstacle: ClassVar[str | None] = None
     """Why the objective cannot be trained with pipeline stages; None if it can."""
+    compares_batch: ClassVar[bool] = False
+    """Whether the loss of an example depends on all others of the global batch. The engine then
+    gathers the outputs of all micro-batches and ranks, and calls `batch_sums`."""
     label_modules: ClassVar[tuple[str, ...]] = ()
     """Modules of the head whose parameters belong to the labels: they have a row for each."""
     needs_decoder: ClassVar[bool] = False
@@ -250,6 +253,22 @@ class Objective(Config):
     def store_obstacle(self, report: Mapping[str, int]) -> str | None:
         """Return why a store with these counts cannot be used, with the fix; None if it can."""
         return None
+
+    def shape_obstacles(self, shape: ModelShape) -> Iterator[tuple[str, str]]:
+        """Yield why the options do not fit a model of this shape, each with its dotted path."""
+        obstacle = self.head_obstacle(shape)
+        if obstacle is not None:
+            yield "objective.head", obstacle
+
+    def training_obstacles(
+        self, *, dropout: float, rows: int, layout: str
+    ) -> Iterator[tuple[str, str]]:
+        """Yield why a training cannot learn, with the fix, each with its dotted path.
+
+        `dropout`: the largest rate of the model. `rows`: rows of a global batch. `layout`: that of
+        the corpus.
+        """
+        yield from ()
 
     @property
     def default_layout(self) -> str:
@@ -355,6 +374,24 @@ class Objective(Config):
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Return the sum of every metric over this micro-batch (scalars, fp32)."""
+
+    def batch_sums(
+        self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor], mine: slice
+    ) -> dict[str, Tensor]:
+        """Return the sum of every metric over the examples of the micro-batches `mine`.
+
+        For objectives with `compares_batch`. `outputs` (M, P, …) and `tensors` (M, P): those of all
+        M micro-batches of a global batch, the targets included.
+        """
+        raise AssertionError(f"objective {self.type} does not compare the examples of a batch")
+
+    def set_sums(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Return the sum of every metric over a whole evaluation set, as if it were one batch.
+
+        For objectives with `compares_batch`, whose sums over micro-batches would depend on their
+        size. `predictions`: as for `compute_scores`.
+        """
+        raise AssertionError(f"objective {self.type} does not compare the examples of a batch")
 
     def predictions(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]

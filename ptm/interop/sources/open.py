@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ptm.interop.hf.io.folder import HuggingFaceFolder
+    from ptm.interop.hf.io.sentence_transformers import SentenceTransformersFolder
 
 
 def open_source(
@@ -48,11 +49,14 @@ def open_source(
         )
     if (folder / WEIGHTS).exists() and (folder / RECIPE).exists():
         return ImportedSource(folder)
-    if (folder / "config.json").exists():
+    if (folder / "config.json").exists() or (folder / "modules.json").exists():
         # Imported lazily: it loads torch and all model families.
         from ptm.interop.hf.io.folder import HuggingFaceFolder
+        from ptm.interop.hf.io.sentence_transformers import SentenceTransformersFolder
 
-        return HuggingFaceSource(HuggingFaceFolder(folder))
+        modules = SentenceTransformersFolder.find(folder)
+        where = folder if modules is None else modules.transformer
+        return HuggingFaceSource(HuggingFaceFolder(where), modules)
     raise UserError(
         f"{folder}: the folder is not a model: it contains no checkpoints/ (a run), no "
         f"config.json (an export) and no {WEIGHTS} (an import)."
@@ -77,9 +81,13 @@ class ImportedSource(ModelSource):
 class HuggingFaceSource(ModelSource):
     """An export of `ptm`, or any Hugging Face folder of a supported family."""
 
-    def __init__(self, folder: HuggingFaceFolder) -> None:
+    def __init__(
+        self, folder: HuggingFaceFolder, modules: SentenceTransformersFolder | None = None
+    ) -> None:
+        """`modules`: those of sentence-transformers, if the folder has them."""
         super().__init__(folder.folder)
         self._hub = folder
+        self._modules = modules
 
     def recipe_data(self) -> dict[str, Any]:
         """Return the exported recipe.yaml if present, else the blocks converted from config.json.
@@ -89,7 +97,7 @@ class HuggingFaceSource(ModelSource):
         written = self.folder / RECIPE
         found = self._hub.recipe_data()
         if not written.exists():
-            return found
+            return self._with_modules(found)
         whole: dict[str, Any] = {**found, **read_recipe_data(written)}
         disagreement = self._hub.disagreement(whole)
         if disagreement is not None:
@@ -97,11 +105,21 @@ class HuggingFaceSource(ModelSource):
                 f"{self.folder}: recipe.yaml and config.json disagree on {disagreement}. Restore "
                 "the exported files, or remove recipe.yaml."
             )
-        return {
-            **whole,
-            "tokenizer": found["tokenizer"],
-            "model": _with_position_tables_of(whole["model"], found["model"]),
-        }
+        return self._with_modules(
+            {
+                **whole,
+                "tokenizer": found["tokenizer"],
+                "model": _with_position_tables_of(whole["model"], found["model"]),
+            }
+        )
+
+    def _with_modules(self, data: dict[str, Any]) -> dict[str, Any]:
+        """`data` with the objective that belongs to the modules of sentence-transformers."""
+        if self._modules is None:
+            return data
+        lowercases = bool(data["tokenizer"].get("lowercase", True))
+        objective = self._modules.objective(data["objective"], lowercases=lowercases)
+        return {**data, "objective": objective}
 
     def tensors(self) -> dict[str, Tensor]:
         return self._hub.canonical()

@@ -24,7 +24,7 @@ _NO_REASONS = {
     "answers_not_in_context",
 }
 """Counts of the manifest's report that are not numbers of lines or documents left out."""
-CUTTING_LAYOUTS = ("pairs", "labelled")
+CUTTING_LAYOUTS = ("pairs", "triplets", "labelled")
 """Layouts whose documents are examples, which are cut to fit into a row."""
 
 

@@ -48,6 +48,7 @@ def document_finding(info: StoreInfo) -> Iterator[str]:
         "sentences": "an empty line ends a document; if each line is a document, set "
         "data.layout: documents",
         "pairs": "each line is a pair",
+        "triplets": "each line is a triplet",
         "labelled": "each line is a text",
         "tagged": "an empty line ends a sentence, or each line is one",
     }[info.layout]

@@ -14,13 +14,15 @@ from ptm.store.reader import TokenStore
 _BAR = 40
 _STRINGS = 12
 _CHARACTERS = 300
-_NOUNS = {
+NOUNS = {
     "pairs": "pairs",
+    "triplets": "triplets",
     "labelled": "labelled texts",
     "tagged": "sentences",
     "questions": "paragraphs with questions",
     "choices": "questions",
 }
+"""What the documents of a layout are called."""
 _NOT_COUNTED = "not counted (the store is of an earlier version)"
 
 
@@ -64,8 +66,8 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
 def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
     counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
-    if store.layout in _NOUNS:
-        return f"{counts.documents:,} {_NOUNS[store.layout]}, {tokens}"
+    if store.layout in NOUNS:
+        return f"{counts.documents:,} {NOUNS[store.layout]}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
     return f"{counts.documents:,} documents, {sentences}{tokens}"
 
@@ -157,6 +159,8 @@ def treatment(store: StoreReport) -> str:
     """How documents that are longer than a row are counted."""
     if store.layout == "pairs":
         return "both texts of a pair are in one row, and the ends of longer pairs are cut off"
+    if store.layout == "triplets":
+        return "all texts of a triplet are in one row, and the ends of longer ones are cut off"
     if not store.continues:
         return "the ends of longer documents are cut off"
     return (

@@ -124,8 +124,8 @@ def check_columns(file: CorpusFile, schema: pa.Schema) -> None:
         if role == "choices":
             fits = fits or _is_list(found, labels=False) or _has_keys(found, {"text", "label"})
         # Of a text with several labels; for an objective with one label, each row is an error.
-        if role in ("tokens", "tags", "label"):
-            fits = fits or _is_list(found, labels=role != "tokens")
+        if role in ("tokens", "tags", "negative", "label"):
+            fits = fits or _is_list(found, labels=role in ("tags", "label"))
         if role in ("id", "answers"):
             fits = fits or (_is_label if role == "id" else _has_answers)(found)
         if not fits:

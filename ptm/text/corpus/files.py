@@ -18,7 +18,16 @@ from ptm.text.corpus.remote import find_remote, is_remote
 
 logger = logging.getLogger(__name__)
 
-Layout = Literal["documents", "sentences", "pairs", "labelled", "tagged", "questions", "choices"]
+Layout = Literal[
+    "documents",
+    "sentences",
+    "pairs",
+    "triplets",
+    "labelled",
+    "tagged",
+    "questions",
+    "choices",
+]
 Format = Literal[
     "text",
     "json_lines",

@@ -23,10 +23,10 @@ arabic chinese czech dutch english finnish french german greek hebrew hindi ital
 polish portuguese russian spanish swedish thai turkish ukrainian vietnamese
 """
 _TEXT_NAMES = """
-abstract answer article body completion content context description document headline hypothesis
-input instruction original output premise prompt query question reference response review sentence
-sentence1 sentence2 source src summary target text text1 text2 text_a text_b tgt title translation
-tweet
+abstract anchor answer article body completion content context description document headline
+hypothesis input instruction negative original output positive premise prompt query question
+reference response review sentence sentence1 sentence2 source src summary target text text1 text2
+text_a text_b tgt title translation tweet
 中文 汉语 英文 英语 日文 日语 原文 译文 源语言 目标语言 问题 答案 回答 文本 内容 正文 标题 摘要 评论
 """
 _LANGUAGES = frozenset(_CODES.split())
@@ -42,10 +42,16 @@ _NAME = re.compile(r"[A-Za-z][\w.-]{0,30}", re.ASCII)
 _FEWEST_LINES = 5
 """Lines below the first one that are compared with it."""
 _READ: Mapping[Layout, Sequence[tuple[str, ...]]] = {
-    "pairs": (("source", "target"), ("src", "tgt")),
+    "pairs": (("source", "target"), ("src", "tgt"), ("anchor", "positive")),
+    "triplets": (("anchor", "positive", "negative"), ("anchor", "positive", "negative_1")),
     "labelled": (("label",),),
 }
 """Columns of the headers that the layouts recognise."""
+_KINDS: Mapping[Layout, str] = {
+    "pairs": "a pair",
+    "triplets": "a triplet",
+    "labelled": "a labelled text",
+}
 _READ_WITHOUT_LABELS = (("text",), ("text_a",))
 """The same for labelled texts whose labels may be absent."""
 
@@ -70,7 +76,7 @@ def header_finding(
     known = any(set(needed) <= set(names) for needed in read)
     if layout not in _READ or len(cells) < 2 or len(set(names)) < len(names) or known:
         return None
-    what = "a pair" if layout == "pairs" else "a text" if optional else "a labelled text"
+    what = "a text" if optional else _KINDS[layout]
     line = "<TAB>".join(cells)
     place = f'{path}:1: the line "{line}" '
     fields = _fields(cells, layout, has_label="label" not in optional)
@@ -119,6 +125,8 @@ def _fields(cells: Sequence[str], layout: Layout, *, has_label: bool) -> dict[st
         kept = list(cells)
     if layout == "pairs":
         return {"source": kept[0], "target": kept[1]}
+    if layout == "triplets":
+        return dict(zip(("anchor", "positive", "negative"), kept, strict=False))
     label = next((cell for cell in kept if cell.lower() in _LABELS), kept[0] if has_label else None)
     texts = [cell for cell in kept if cell != label]
     second = {"text_b": texts[1]} if len(texts) == 2 else {}

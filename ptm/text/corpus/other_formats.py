@@ -125,6 +125,8 @@ def _json_error(path: str, names: list[str], layout: Layout) -> UserError:
     shown = f"the lines are JSON objects (fields: {', '.join(names)})"
     if layout == "pairs":
         key = "data.fields: {source: NAME, target: NAME}"
+    elif layout == "triplets":
+        key = "data.fields: {anchor: NAME, positive: NAME, negative: NAME}"
     elif layout == "tagged":
         key = "data.fields: {tokens: NAME, tags: NAME}"
     elif layout == "questions":

@@ -15,7 +15,7 @@ from ptm.text.corpus.lines import parse_lines
 from ptm.text.corpus.records import Row, documents_of
 from ptm.text.labelled_lines import parse_labelled
 from ptm.text.labels import LabelSet
-from ptm.text.pair_lines import parse_pairs
+from ptm.text.pair_lines import parse_pairs, parse_triplets
 from ptm.text.questions import parse_squad, question_records
 from ptm.text.tagged_sentences import parse_tagged, tagged_records
 from ptm.text.tags import TagSet
@@ -45,6 +45,8 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
     if records is None:
         if labels is not None:
             return parse_labelled(block, labels)
+        if layout == "triplets":
+            return parse_triplets(block)
         return parse_pairs(block) if layout == "pairs" else parse_lines(block.data, layout)
     if records.format in COLUMNAR:
         lines = row_count(block)

@@ -119,7 +119,7 @@ def plain_file(file: CorpusFile, *, index: int, layout: Layout) -> PlainFile | N
         text = TextStream(stream, file)
         first = text.read(_BEGIN)
         opening = None
-        if file.format == "text" and layout in ("labelled", "pairs"):
+        if file.format == "text" and layout in ("labelled", "pairs", "triplets"):
             opening = _opening(text, first, longest=SizeLimits(file, layout).longest_line)
         by_blank_lines = blank_lines_end_documents(file.format, layout)
         ends = DocumentEnds(by_blank_lines, text.line_ends)

@@ -132,7 +132,7 @@ class CorpusReader:
                 self._limits.check_lines(block, line)
                 if (
                     self.file.format == "text"
-                    and self._layout in ("labelled", "pairs")
+                    and self._layout in ("labelled", "pairs", "triplets")
                     and opening is None
                 ):
                     opening = first_text_line(block, line)

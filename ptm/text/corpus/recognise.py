@@ -41,8 +41,8 @@ _RECORDS = 20
 """Records of JSON lines that are looked at."""
 _ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "text_a"),
-    "source": ("source", "src"),
-    "target": ("target", "tgt"),
+    "source": ("source", "src", "anchor"),
+    "target": ("target", "tgt", "positive"),
     **TAGGED_FIELDS,
 }
 """Role -> names that a field has without being declared; otherwise the name of the role."""
@@ -220,7 +220,7 @@ class _Recogniser:
             return "tsv" if suffix == "tsv" else "choices"
         declared = self._options.fields
         named = declared or self._options.columns
-        if suffix == "tsv" and self._layout in ("pairs", "labelled") and not named:
+        if suffix == "tsv" and self._layout in ("pairs", "triplets", "labelled") and not named:
             # Lines with TABs, with or without a header, as in a file with another suffix.
             return "text"
         if self._layout == "tagged" and suffix in (None, "text", "tsv") and not named:

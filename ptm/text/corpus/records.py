@@ -23,6 +23,7 @@ ROLES: Mapping[Layout, tuple[str, ...]] = {
     "documents": ("text",),
     "sentences": ("text",),
     "pairs": ("source", "target"),
+    "triplets": ("anchor", "positive", "negative"),
     "labelled": ("label", "text", "text_b"),
     "tagged": ("tokens", "tags"),
     "questions": ("id", "context", "question", "answers"),
@@ -94,7 +95,9 @@ def _document(values: tuple[Any, ...], layout: Layout) -> list[str]:
         return [text] if text else []
     if layout == "sentences":
         return [line for one in values[0].split("\n") if (line := one.strip())]
-    texts = [value.strip() for value in (values if layout == "pairs" else values[1:])]
+    if layout == "triplets":
+        values = (*values[:2], *_several(values[2]))
+    texts = [value.strip() for value in (values[1:] if layout == "labelled" else values)]
     return texts if any(texts) else []
 
 
@@ -102,8 +105,14 @@ def _problem_of(
     values: tuple[Any, ...], layout: Layout, fields: Sequence[str], labels: LabelSet | None
 ) -> str:
     """What is wrong with the values of a record's fields; "" if nothing is."""
-    texts = zip(values, fields, strict=True)
+    texts: Iterable[tuple[Any, str]] = zip(values, fields, strict=True)
+    if layout == "triplets":
+        if not _several(values[2]):
+            return f'the field "{fields[2]}" is an empty list'
+        texts = [*zip(values[:2], fields[:2], strict=True)]
+        texts += [(text, fields[2]) for text in _several(values[2])]
     if layout == "labelled":
+        texts = iter(texts)
         label, name = next(texts)
         number = isinstance(label, float) and (
             label.is_integer() or (labels is not None and str(label) in labels)
@@ -118,9 +127,14 @@ def _problem_of(
             return f'the field "{name}" is {kind_of(text)}, not a text'
         if problem := unusable_text(text, name):
             return problem
-        if layout == "labelled" and not text.strip():
+        if layout in ("labelled", "triplets") and not text.strip():
             return f'the field "{name}" is empty'
     return ""
+
+
+def _several(value: Any) -> list[Any]:
+    """The negatives of a triplet: a text, or a list of them."""
+    return value if isinstance(value, list) else [value]
 
 
 def unusable_text(text: str, name: str) -> str:

@@ -72,6 +72,7 @@ class SizeLimits:
             return "With data.format: conll an empty line ends a sentence, but none was found."
         what = {
             "pairs": "pair",
+            "triplets": "triplet",
             "labelled": "labelled text",
             "tagged": "sentence",
             "questions": "question",

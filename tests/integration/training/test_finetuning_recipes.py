@@ -1,4 +1,4 @@
-"""Recipes of classification and regression read their tasks as distributed, and train a step."""
+"""Recipes of fine-tuning read their tasks as distributed, and train a step."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ RECIPES = sorted(
     for kind in ("classification", "regression")
     for recipe in (PROJECT / "recipes" / "finetune" / kind).glob("*.yaml")
 )
+EMBEDDING = sorted((PROJECT / "recipes" / "finetune" / "embedding").glob("*.yaml"))
+TEXTS_OF = {"nli": 2, "retrieval": 3, "retrieval-tiny": 2, "simcse": 1, "stsb": 2}
+"""Recipe of embeddings -> texts per line of its corpus."""
 DEFAULT = {"cola", "ocnli", "stsb"}
 OF_CHINESE = {"chnsenticorp", "book_review", "lcqmc", "tnews", "afqmc", "ocnli"}
 LABELS = {
@@ -117,3 +120,29 @@ def test_the_recipe_trains_a_step_and_chooses_a_checkpoint(
     assert code == EXIT_DONE
     assert all("label" in json.loads(line) for line in lines)
     assert "on 3 labels" in errors or "on 4 labels" in errors or "on 15 labels" in errors
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [by_default(path, [p for p in EMBEDDING if p.stem == "retrieval"]) for path in EMBEDDING],
+    ids=stem,
+)
+def test_a_recipe_of_embeddings_trains_a_step(
+    recipe: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    small: tuple[str, ...] = (*SMALL, "train.global_batch_size=4", "train.micro_batch_size=2")
+    if recipe.stem in ("retrieval", "simcse"):
+        small = (*small, "data.held_out=0.2")
+    if "retrieval" in recipe.stem:
+        small = (*small, "objective.matryoshka=[16]")
+    code, lines, errors = run_command(["preprocess", str(recipe), *small, "--fresh"], capsys)
+    assert code == EXIT_DONE, errors
+    (path, *_) = [line.partition(":")[0] for line in lines if line.startswith("stores/")]
+    _, _, texts = TokenStore.open(Path(path)).sentence_ranges
+    assert set(texts.tolist()) == {TEXTS_OF[recipe.stem]}
+    assert main(["train", str(recipe), *small, "--fresh"]) == EXIT_DONE
+    run = folder / "runs" / f"embedding-{recipe.stem}"
+    assert (run / "checkpoints" / "best").read_text().strip() == "global_step1"
+    code, lines, _ = run_command(["embed", str(run), "a bird", "a book"], capsys)
+    assert (code, "cosine to the first" in lines[-1]) == (EXIT_DONE, True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptm.components.objectives.base import EXAMPLE_NUMBERS, Score
 from ptm.components.objectives.classification import Classification
-from ptm.engines.predictions import PredictionCollector, scores_of
+from ptm.engines.predictions import PredictionCollector, figures_of
 
 
 class Recording(Classification):
@@ -43,17 +43,17 @@ def collected(*batches: tuple[list[int], list[int]]) -> PredictionCollector:
 
 def test_scores_see_the_examples_in_the_order_of_their_numbers() -> None:
     found = collected(([3, 1], [7, 5]), ([4, 2], [8, 6]))
-    assert scores_of(found.arrays, OBJECTIVE, expected=4) == {"macro_f1": 5678.0}
+    assert figures_of(found.arrays, OBJECTIVE, expected=4).scores == {"macro_f1": 5678.0}
 
 
 def test_padding_is_dropped_and_repeated_examples_count_once() -> None:
     found = collected(([2, 1, 0, 0], [6, 5, 1, 1]), ([1, 0, 0, 0], [5, 1, 1, 1]), ([0], [3]))
-    assert scores_of(found.arrays, OBJECTIVE, expected=2) == {"macro_f1": 56.0}
+    assert figures_of(found.arrays, OBJECTIVE, expected=2).scores == {"macro_f1": 56.0}
 
 
 def test_a_missing_example_is_noticed() -> None:
     with pytest.raises(AssertionError, match="1 of 2 predictions were made"):
-        scores_of(collected(([1], [5])).arrays, OBJECTIVE, expected=2)
+        figures_of(collected(([1], [5])).arrays, OBJECTIVE, expected=2)
 
 
 def test_nothing_is_collected_without_scores() -> None:

@@ -13,8 +13,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
-from ptm.inference.embed import Embedder, Pooling
+from ptm.inference.embed import Embedder
 from ptm.interop.sources.open import open_source
+from ptm.nn.model_shape import Pooling
 from tests.support.bert_pairs import TINY, TOLERANCE, Pair, blocks_of, make_pair
 
 TEXTS = ["A cow goes moo.", "日本的首都是东京，人口很多。", "[MASK] of hot", "红" * 60, "a", "b"]

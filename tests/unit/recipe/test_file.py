@@ -125,7 +125,7 @@ def test_an_unknown_key_that_resembles_no_other_is_rejected_with_all_keys(
             "type: mlm",
             "type: xyz",
             'recipe.yaml:18: objective.type: "xyz" is not supported. Choose one of: albert, bart, '
-            "bert, bilm, choice, classification, distil, extraction, gsg, lm, mlm, "
+            "bert, bilm, choice, classification, distil, embedding, extraction, gsg, lm, mlm, "
             "multi_label_classification, prefixlm, regression, seq2seq, t5, tagging.",
         ),
         ("unit: token", "unit: tokem", 'unit: "tokem" is not supported. Did you mean "token"?'),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptm.errors import UserError
-from ptm.text.corpus import Block, CorpusReader, find_corpus
-from ptm.text.pair_lines import parse_pairs
+from ptm.text.corpus import Block, CorpusReader, FirstLine, find_corpus
+from ptm.text.pair_lines import parse_pairs, parse_triplets
 
 
 def block(data: bytes, *, first_line: int = 1) -> Block:
@@ -98,3 +99,34 @@ def test_neither_pairs_nor_line_numbers_depend_on_the_block_size(
 def blocks(path: Path, size: int) -> list[Block]:
     (file,) = find_corpus([str(path)])
     return list(CorpusReader(file, index=0, layout="pairs", block_bytes=size).blocks())
+
+
+def triplets(text: str) -> list[list[str]]:
+    lines = text.encode()
+    opening = FirstLine(1, text.splitlines()[0])
+    return parse_triplets(replace(block(lines), opening=opening)).documents
+
+
+def test_a_triplet_is_anchor_positive_and_one_or_more_negatives() -> None:
+    assert triplets("a\tb\tc\r\nd\te\tf") == [["a", "b", "c"], ["d", "e", "f"]]
+    assert triplets("a\tb\tc\td\n") == [["a", "b", "c", "d"]]
+
+
+def test_a_header_of_triplets_names_their_columns() -> None:
+    text = "negative_1\tid\tpositive\tanchor\tnegative_2\nc\t7\tb\ta\td\n"
+    assert triplets(text) == [["a", "b", "c", "d"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\tc\nd\te\n", r'pairs\.txt:2: "d\te" has 2 columns, but 3 are expected\.'),
+        ("a\tb\n", r'pairs\.txt:1: "a\tb" has 2 columns, but 3 .*set data\.layout: pairs'),
+        ("a\tb\tc\nd\t \tf\n", r"pairs\.txt:2: the positive is empty\. Write a text, or remove"),
+        ("a\tb\tc\td\nd\te\tf\t\n", r"pairs\.txt:2: the negative is empty"),
+        ("anchor\tpositive\tnegative\na\tb\n", r"pairs\.txt:2: .* 2 columns, but the header has 3"),
+    ],
+)
+def test_a_line_that_is_no_triplet_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        triplets(text)

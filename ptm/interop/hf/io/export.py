@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from ptm.components.objectives.base import Objective
+from ptm.components.objectives.embedded_texts import EmbeddedTexts
 from ptm.components.objectives.template import Template
 from ptm.errors import UserError
 from ptm.interop.effective_options import OBJECTIVE
@@ -16,9 +17,11 @@ from ptm.interop.folders import new_folder
 from ptm.interop.hf.base import Family
 from ptm.interop.hf.families import families
 from ptm.interop.hf.heads import head_for
+from ptm.interop.hf.io.sentence_transformers import NOTE, write_sentence_transformers
 from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
 from ptm.interop.hf.with_head import FamilyWithHead
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.text_length import longest_text
 from ptm.interop.weights_file import write_bin, write_safetensors
 from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
 from ptm.text.vocabulary import Vocabulary
@@ -33,6 +36,7 @@ _ENCODER_NOTE = (
 )
 _TASKS = {
     "AutoModel": ("feature-extraction", _ENCODER_NOTE),
+    "SentenceTransformer": ("sentence-similarity", NOTE),
     "AutoModelForMaskedLM": ("fill-mask", _ENCODER_NOTE),
     "AutoModelForCausalLM": (
         "text-generation",
@@ -69,14 +73,17 @@ def export_to_huggingface(
     tokenizer = recipe.tokenizer.load()
     family = family_for(recipe, tokenizer.vocabulary, source=str(source.folder))
     ours = source.tensors()
-    tensors = family.to_huggingface(ours, recipe.model, recipe.objective)
-    config = family.config(recipe.model, recipe.objective, tokenizer.vocabulary)
-    headless = not source.has_head(ours.keys())
+    embeds = isinstance(recipe.objective, EmbeddedTexts)
+    body = _objective_of_body(family, recipe.objective)
+    tensors = family.to_huggingface(ours, recipe.model, body)
+    config = family.config(recipe.model, body, tokenizer.vocabulary)
+    headless = embeds or not source.has_head(ours.keys())
     if headless:
         config, tensors = family.without_head(config, tensors)
     embedding = recipe.model.embedding
     longest = embedding.max_sequence_length or embedding.positions
     loader = "AutoModel" if headless else family.auto_class
+    loader = "SentenceTransformer" if embeds else loader
     special_tokens = special_tokens_of(family, recipe.objective)
     card = model_card(recipe, source, name=out.name, loader=loader)
     with new_folder(out) as aside:
@@ -88,6 +95,9 @@ def export_to_huggingface(
         write_tokenizer(
             aside, tokenizer, positions=longest, config=config, special_tokens=special_tokens
         )
+        if isinstance(recipe.objective, EmbeddedTexts):
+            width, longest_one = recipe.model.encoder.hidden_size, longest_text(source)
+            write_sentence_transformers(aside, recipe.objective, width=width, longest=longest_one)
         (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
     return notes
@@ -113,9 +123,15 @@ def exported_recipe(
     return recipe.model_copy(update={"objective": objective}), notes
 
 
+def _objective_of_body(family: Family, objective: Objective) -> Objective:
+    """The objective in whose place an export has the model: one of pretraining for embeddings."""
+    embeds = isinstance(objective, EmbeddedTexts)
+    return family.pretraining_objective() if embeds else objective
+
+
 def special_tokens_of(family: Family, objective: Objective) -> SpecialTokens:
     """The special tokens that the tokenizer of an export adds around a text."""
-    if isinstance(family, FamilyWithHead):
+    if isinstance(family, FamilyWithHead) or isinstance(objective, EmbeddedTexts):
         template = getattr(objective, "template", None)
         if not isinstance(template, Template):
             return SpecialTokens(*objective.boundary_roles, separators=1)
@@ -145,18 +161,28 @@ def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: s
     """The README.md of an export: how to load it, its origin, metrics and recipe."""
     head = head_for(recipe.objective) if loader not in _TASKS else None
     task, note = _TASKS[loader] if head is None else (head.pipeline_tag, head.note)
-    trained = "Pretrained" if head is None else "Fine-tuned"
+    embeds = loader == "SentenceTransformer"
+    trained = "Fine-tuned" if embeds or head is not None else "Pretrained"
+    library = "sentence-transformers" if embeds else "transformers"
+    code = (
+        f"from transformers import {loader}, AutoTokenizer\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
+        f'model = {loader}.from_pretrained("{name}")\n'
+    )
+    if embeds:
+        code = (
+            f"from sentence_transformers import {loader}\n\n"
+            f'model = {loader}("{name}")\nembeddings = model.encode(["A text.", "Another one."])\n'
+        )
     made = f"recipe `{recipe.name}`" if isinstance(recipe, Recipe) else "from imported weights"
     figures = source.provenance()
     rows = "\n".join(f"| {key} | {value} |" for key, value in figures.items())
     table = f"## Metrics\n\n| | |\n|---|---|\n{rows}\n\n" if rows else ""
     return (
-        f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# {name}\n\n"
+        f"---\nlibrary_name: {library}\npipeline_tag: {task}\n---\n\n# {name}\n\n"
         f"{trained} with ptm, {made} (objective `{recipe.objective.type}`, "
         f"{source.description()}).\n\n"
-        f"```python\nfrom transformers import {loader}, AutoTokenizer\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
-        f'model = {loader}.from_pretrained("{name}")\n```\n\n'
+        f"```python\n{code}```\n\n"
         f"{note}\n\n"
         f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"
     )
@@ -182,7 +208,8 @@ def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> F
         family = known if head is None else FamilyWithHead(known, head)
         if family.import_only or (family.causal, family.is_encoder_decoder) != kind:
             continue
-        reason = family.unsupported_reason(recipe.model, recipe.objective, vocabulary)
+        body = _objective_of_body(family, recipe.objective)
+        reason = family.unsupported_reason(recipe.model, body, vocabulary)
         if reason is None:
             fitting.append(family)
         else:

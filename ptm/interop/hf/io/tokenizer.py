@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,6 @@ def _template(
     )
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON object, indented."""
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write one JSON object or list, indented."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from ptm.data.documents import Documents
 from ptm.data.packing import RowSize, one_per_row, pack_sides
 from ptm.data.placement import place
 from ptm.data.question_windows import QuestionWindows
-from ptm.engines.predictions import scores_of
+from ptm.engines.predictions import figures_of
 from ptm.interop.hf.families.bert import Bert
 from ptm.interop.hf.heads.question_answering import QuestionAnswering
 from ptm.interop.hf.with_head import FamilyWithHead
@@ -117,12 +117,13 @@ class Rows:
         examples = self.index(objective)
         found = objective.predictions({"span_logits": logits}, tensors)
         real = found[EXAMPLE_NUMBERS] > 0
-        return scores_of(
+        figures = figures_of(
             {name: tensor[real].detach().numpy() for name, tensor in found.items()},
             objective,
             expected=objective.predictions_expected(examples),
             compute=lambda every: objective.compute_set_scores(every, examples, self.store),
         )
+        return dict(figures.scores)
 
 
 @pytest.fixture
