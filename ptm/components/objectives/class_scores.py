@@ -7,6 +7,7 @@ called, because torchmetrics loads torch, and importing it takes two seconds.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -86,12 +87,35 @@ def entity_scores(true: Entities, predicted: Entities) -> dict[str, float]:
     An entity is found if its first word, its last word and its type are predicted. A ratio over
     nothing is 0.
     """
-    found, of_true, of_predicted = predicted.matches(true), true.first.size, predicted.first.size
-    precision = found / of_predicted if of_predicted else 0.0
-    recall = found / of_true if of_true else 0.0
-    total = precision + recall
-    return {
-        "entity_precision": precision,
-        "entity_recall": recall,
-        "entity_f1": 2 * precision * recall / total if total else 0.0,
-    }
+    return EntityCounts.of(true, predicted).scores
+
+
+@dataclass(frozen=True)
+class EntityCounts:
+    """Numbers of entities: those found, those of the labels and those predicted."""
+
+    found: int = 0
+    true: int = 0
+    predicted: int = 0
+
+    @classmethod
+    def of(cls, true: Entities, predicted: Entities) -> EntityCounts:
+        """The counts of entities of the same sentences."""
+        return cls(predicted.matches(true), true.first.size, predicted.first.size)
+
+    def __add__(self, other: EntityCounts) -> EntityCounts:
+        return EntityCounts(
+            self.found + other.found, self.true + other.true, self.predicted + other.predicted
+        )
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Precision, recall and F1; a ratio over nothing is 0."""
+        precision = self.found / self.predicted if self.predicted else 0.0
+        recall = self.found / self.true if self.true else 0.0
+        total = precision + recall
+        return {
+            "entity_precision": precision,
+            "entity_recall": recall,
+            "entity_f1": 2 * precision * recall / total if total else 0.0,
+        }

@@ -267,6 +267,15 @@ class Tagging(Objective):
             "begins": chains.begins.flatten(),
         }
 
+    def probabilities(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the probability of each tag of every word (B, T, C); with `crf` the marginal."""
+        from ptm.nn.linear_chain_crf import marginals
+
+        logits = outputs["tag_logits"].detach().float()
+        if not self.crf:
+            return logits.softmax(dim=-1)
+        return marginals(logits, outputs["transitions"].detach().float(), _chains(tensors))
+
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         true, predicted = predictions["tag"], predictions["predicted"]
         if not self.label_set.has_entities:

@@ -13,7 +13,6 @@ from ptm.components.objectives.class_scores import (
     micro_f1,
 )
 
-
 RATIO = 1e-7
 """torchmetrics divides counts in fp32."""
 
