@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ptm.inference.predict.base import InputFiles
 
 NAME = "predict"
-HELP = "predict labels for the texts of files with a fine-tuned model"
+HELP = "predict labels, numbers or entities for the texts of files with a fine-tuned model"
 ORDER = 85
 
 # A command line is parsed without the modules that read corpora; a test compares these formats.
-_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow")
+_FORMATS = ("text", "json_lines", "csv", "csv_semicolon", "tsv", "parquet", "arrow", "conll")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--probabilities",
         action="store_true",
         help="columns with the probability of every label (JSON lines always have them)",
+    )
+    parser.add_argument(
+        "--words",
+        choices=("characters", "spaces"),
+        help="how a model of tags splits plain text into words: every character is one, or white "
+        "space and punctuation separate them (default: characters if at least a fifth of the "
+        "vocabulary is Chinese)",
     )
     _add_reading(parser)
     parser.add_argument(
@@ -103,6 +110,7 @@ def run(parsed: argparse.Namespace) -> int:
         probabilities=parsed.probabilities,
         sequence_length=parsed.sequence_length,
         precision=parsed.precision,
+        words=parsed.words,
     )
     predictor = predictor_of(open_source(parsed.source, step=parsed.step), options)
     progress = ProgressLine()

@@ -11,6 +11,7 @@ from ptm.component import classes_in
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.text.corpus import Format
+from ptm.text.plain_words import WordRule
 
 Input = TypeVar("Input")
 
@@ -39,6 +40,8 @@ class PredictionOptions:
     sequence_length: int | None = None
     """Tokens of the longest input, special tokens included; None: as in the model's training."""
     precision: Precision = "fp32"
+    words: WordRule | None = None
+    """How a model of tags splits plain text into words; None: by its vocabulary."""
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
 
@@ -62,6 +65,8 @@ class Prediction:
     """As an object of JSON lines."""
     cells: tuple[str, ...]
     """As a line of TSV: one cell per column."""
+    lines: tuple[tuple[str, ...], ...] | None = None
+    """Instead of `cells`: any number of lines of TSV."""
 
 
 class Predictor(ABC, Generic[Input]):
@@ -69,6 +74,8 @@ class Predictor(ABC, Generic[Input]):
 
     type: ClassVar[str]
     """The type of the objective."""
+    uses: ClassVar[tuple[str, ...]] = ("probabilities",)
+    """Those of the options `probabilities` and `words` that have an effect."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
@@ -111,4 +118,11 @@ def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[A
             f"`ptm predict` needs. Supported: {', '.join(sorted(known))}. Fine-tune it with one of "
             "them: set init_from to this model."
         )
-    return known[objective.type](source, options)
+    predictor = known[objective.type]
+    for name in ("probabilities", "words"):
+        if getattr(options, name) and name not in predictor.uses:
+            raise UserError(
+                f"--{name}: has no effect on a model trained with objective {objective.type}. "
+                "Remove the option."
+            )
+    return predictor(source, options)

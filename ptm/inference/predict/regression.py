@@ -26,6 +26,7 @@ class RegressionPredictor(Predictor[InputText]):
     """Predicts numbers. Numbers in the files are repeated beside them, and correlated with them."""
 
     type: ClassVar[str] = "regression"
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective.without_teachers
