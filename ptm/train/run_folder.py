@@ -52,6 +52,21 @@ _MAY_DIFFER = (
 )
 
 
+class RunInUseError(UserError):
+    """Another process trains in the run folder."""
+
+
+class OtherRecipeError(UserError):
+    """The run folder holds the run of another recipe; `found` says how it differs."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{found}. Set another name, or use --fresh to rename the old run and start from "
+            "scratch."
+        )
+        self.found = found
+
+
 class RunFolder:
     """`runs/<name>`, locked from `acquire` until `release`."""
 
@@ -177,7 +192,7 @@ class RunFolder:
         except OSError as error:
             holder = self._lock.read().strip() or "another process"
             self._release()
-            raise UserError(
+            raise RunInUseError(
                 f"{self.path}: the run folder is in use by {holder}. Wait for that process, stop "
                 "it, or set another name."
             ) from error
@@ -213,10 +228,9 @@ class RunFolder:
             if before.get(key) != now.get(key) and not key.startswith(_MAY_DIFFER)
         ]
         if different:
-            raise UserError(
+            raise OtherRecipeError(
                 f"{self.path}: the folder contains the run of another recipe "
-                f"({'; '.join(different)}). Set another name, or use --fresh to rename the old "
-                "run and start from scratch."
+                f"({'; '.join(different)})"
             )
 
     def describe(
