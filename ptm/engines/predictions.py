@@ -5,7 +5,7 @@ Shapes: R rows collected on a rank, E examples of the evaluation set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ptm.components.objectives import Objective
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
+from ptm.components.objectives.diagnosis import Diagnosis
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 
 Predictions = Mapping[str, NDArray[Any]]
+OnDiagnosis = Callable[[Diagnosis], None]
 
 
 class PredictionCollector:
@@ -54,29 +56,53 @@ def _as_array(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def scores_of(predictions: Predictions, objective: Objective, *, expected: int) -> dict[str, float]:
+def scores_of(
+    predictions: Predictions,
+    objective: Objective,
+    *,
+    expected: int,
+    on_diagnosis: OnDiagnosis | None = None,
+) -> dict[str, float]:
     """Return the scores over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
     of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
+    `on_diagnosis` is called with the objective's diagnosis, if it has one.
     """
     if not objective.scores:
         return {}
-    numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
-    assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
-    ordered = {name: array[first] for name, array in predictions.items()}
+    ordered = _ordered(predictions, expected=expected)
+    if on_diagnosis is not None:
+        found_more = objective.diagnosis(ordered)
+        if found_more is not None:
+            on_diagnosis(found_more)
     found = objective.compute_scores(ordered)
     return {score.name: found[score.name] for score in objective.scores}
 
 
+def _ordered(predictions: Predictions, *, expected: int) -> Predictions:
+    numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
+    assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
+    return {name: array[first] for name, array in predictions.items()}
+
+
 def gathered_scores(
-    mine: Predictions, objective: Objective, ranks: Ranks, *, expected: int
+    mine: Predictions,
+    objective: Objective,
+    ranks: Ranks,
+    *,
+    expected: int,
+    on_diagnosis: OnDiagnosis | None = None,
 ) -> dict[str, float]:
     """Return the scores over the predictions of all ranks, computed on rank 0. Collective."""
     if not objective.scores:
         return {}
     every = gather_on_rank0(mine, ranks)
-    return broadcast_from_rank0(ranks, lambda: scores_of(every, objective, expected=expected))
+
+    def scores() -> dict[str, float]:
+        return scores_of(every, objective, expected=expected, on_diagnosis=on_diagnosis)
+
+    return broadcast_from_rank0(ranks, scores)
 
 
 def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:

@@ -1,4 +1,4 @@
-"""`ptm report`: one HTML page with the curves and metrics of a run, without scripts or a server."""
+"""`ptm report`: one HTML page with the curves, metrics and errors of a run, without scripts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ptm.errors import UserError
 from ptm.escaping import escaped_block
 from ptm.files.writing import write_file
 from ptm.recipe.saved_files import read_environment, read_metrics, read_recipe_data
+from ptm.runs.report_diagnosis import STYLE, diagnosis_section
+from ptm.train.diagnoses import read_diagnoses
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 260, 64, 28
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#00838f", "#975a16", "#4a5568")
@@ -37,12 +39,13 @@ def write_report(run: Path) -> Path:
         raise UserError(f"{run}: no reports yet (metrics.jsonl is empty).")
     names = sorted({key for r in records for key, v in r.items() if _is_curve(key, v)}, key=_order)
     figures = "\n".join(_figure(name, records) for name in names)
+    diagnoses = "".join(map(diagnosis_section, read_diagnoses(run)))
     read_recipe_data(run / "recipe.yaml")
     recipe = html.escape((run / "recipe.yaml").read_text(encoding="utf-8"))
     title = html.escape(run.name)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1>{_facts(run, records)}{figures}"
+        f"<style>{_STYLE}{STYLE}</style><h1>{title}</h1>{_facts(run, records)}{figures}{diagnoses}"
         f"<h2>Recipe</h2><pre>{recipe}</pre></html>\n"
     )
     path = run / "report.html"

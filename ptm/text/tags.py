@@ -45,8 +45,12 @@ class Entities:
 
     def matches(self, other: Entities) -> int:
         """How many entities have the same words and the same type in `other`."""
+        return len(self.matching_types(other))
+
+    def matching_types(self, other: Entities) -> list[int]:
+        """The type of each entity that has the same words and the same type in `other`."""
         mine, theirs = (set(zip(*one.columns, strict=True)) for one in (self, other))
-        return len(mine & theirs)
+        return [kind for _, _, kind in mine & theirs]
 
     @property
     def columns(self) -> tuple[list[int], list[int], list[int]]:

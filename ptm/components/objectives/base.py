@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.component import Config
+from ptm.components.objectives.diagnosis import Diagnosis
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
@@ -328,3 +329,10 @@ class Objective(Config):
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Return every score from the predictions for a whole set (E, …), in its order."""
         raise AssertionError(f"objective {self.type} has no scores")
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis | None:
+        """Return what the report of an evaluation shows beside scores; None if there is nothing.
+
+        `predictions` as in `compute_scores`, whose rows are in the order of the examples.
+        """
+        return None

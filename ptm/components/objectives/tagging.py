@@ -27,6 +27,12 @@ from ptm.components.objectives.base import (
 )
 from ptm.components.objectives.class_labels import check_names
 from ptm.components.objectives.class_scores import entity_scores, macro_f1
+from ptm.components.objectives.diagnosis import (
+    Diagnosis,
+    confusions,
+    label_scores,
+    scores_of_classes,
+)
 from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -284,6 +290,25 @@ class Tagging(Objective):
         return entity_scores(
             self.label_set.entities(true, begins), self.label_set.entities(predicted, begins)
         )
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis:
+        """Return the confusion matrix of tags, and the scores of each type of entities."""
+        tags, names = self.label_set, self.label_set.names
+        true, predicted = predictions["tag"], predictions["predicted"]
+        matrix = confusions(names, true, predicted)
+        if not tags.has_entities:
+            return Diagnosis(scores_of_classes(names, true, predicted), matrix)
+        begins = predictions["begins"]
+        of_true, of_predicted = (tags.entities(one, begins) for one in (true, predicted))
+        types, count = tags.entity_types, len(tags.entity_types)
+        hits = np.array(of_predicted.matching_types(of_true), dtype=np.int64)
+        scores = label_scores(
+            types,
+            np.bincount(hits, minlength=count),
+            np.bincount(of_true.types, minlength=count),
+            np.bincount(of_predicted.types, minlength=count),
+        )
+        return Diagnosis(scores, matrix)
 
 
 @cache

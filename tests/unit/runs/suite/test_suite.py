@@ -213,14 +213,15 @@ def test_all_wrong_recipes_are_reported_before_anything_starts(
     code, lines, errors = run_command(words, capsys)
     assert (code, lines, commands.started) == (EXIT_USER, [], [])
     found = errors.splitlines()
-    assert len(found) == 3
+    assert len(found) == 4
     assert found[0].startswith(f"ptm: {wrong}/a.yaml: data.corpus: ")
-    assert f"{tmp_path}/columns.tsv:1: " in found[1]
-    assert found[2].startswith(f"{wrong}/c.yaml: checkpoint.best: is not set")
+    assert found[1].startswith(f"{wrong}/a.yaml: data.evaluation.test.corpus: ")
+    assert f"{tmp_path}/columns.tsv:1: " in found[2]
+    assert found[3].startswith(f"{wrong}/c.yaml: checkpoint.best: is not set")
     assert not (folder / "wrong").exists()
     code, lines, errors = run_command([*words, "--keep-going"], capsys)
     assert code == EXIT_FAULT
-    assert errors.count("ptm: left out: ") == 3
+    assert errors.count("ptm: left out: ") == 4
     assert lines[-2].split()[:3] == ["d", "dev", "entity_f1"]
 
 
