@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from ptm.cli.arguments import add_source, add_step
 from ptm.cli.console import print_error, print_result_block
 from ptm.cli.progress import ProgressLine
+from ptm.cli.signals import exit_on_signals
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def run(parsed: argparse.Namespace) -> int:
             for lines in windows:
                 print_result_block("\n".join(lines))
         else:
-            replace_with(out, lambda file: _write(windows, file))
+            with exit_on_signals():
+                replace_with(out, lambda file: _write(windows, file))
     finally:
         progress.end()
     print_error(*predictor.notes())

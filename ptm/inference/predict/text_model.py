@@ -22,6 +22,9 @@ from ptm.inference.predict.example_model import ExampleModel
 from ptm.inference.predict.text_files import InputText
 from ptm.inference.predict.unanswered import Unanswered
 from ptm.interop.sources.base import ModelSource
+from ptm.store.reader import TokenStore
+
+_KINDS = {1: "single texts", 2: "pairs of texts"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class TextModel:
         self._model = ExampleModel(source, objective, options, outputs=(output,))
         self._longest = self._model.longest
         self._texts: int | None = None
+        self._trained = _texts_of_training(source)
         self._cut = 0
         self._unanswered = Unanswered()
 
@@ -99,6 +103,12 @@ class TextModel:
     def notes(self) -> list[str]:
         """Sentences about inputs that were cut, and inputs without an answer."""
         found = []
+        if None not in (self._texts, self._trained) and self._texts != self._trained:
+            given, trained = (_KINDS[count] for count in (self._texts, self._trained) if count)
+            found.append(
+                f"The inputs are {given}, but the model was trained on {trained}: its answers mean "
+                "little."
+            )
         if self._cut:
             found.append(
                 f"{self._cut:,} texts were longer than {self._longest} tokens and were cut at "
@@ -121,3 +131,19 @@ class _Spans:
         at = ragged_ranges(self.starts[chosen].ravel(), parts.ravel())
         labels = np.zeros(len(chosen), dtype=np.int64)
         return TokenSpans(self.tokens[at].astype(np.int64), parts, None, labels)
+
+
+def _texts_of_training(source: ModelSource) -> int | None:
+    """Whether the model was trained on single texts (1) or pairs (2); None if it is not known.
+
+    By the fields of its recipe, or by its store if that is on this machine.
+    """
+    data = source.data_recipe().data
+    if data.fields.text_b is not None:
+        return 2
+    try:
+        shards = TokenStore.open(data.store, key="data.store").info.shards
+    except UserError:
+        return None
+    texts = sum(one.sentences for one in shards) / sum(one.documents for one in shards)
+    return int(texts) if texts in (1, 2) else None

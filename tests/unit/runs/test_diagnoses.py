@@ -38,12 +38,12 @@ def test_scores_and_confusions_are_those_of_scikit_learn(classes: int) -> None:
     matrix = confusion_matrix(labels, predicted)
     counts = [one.count for one in found.confusions]
     assert len(counts) == min(400, np.count_nonzero(matrix))
-    for one in found.confusions:
-        assert matrix[names.index(one.label), names.index(one.predicted)] == one.count
+    for cell in found.confusions:
+        assert matrix[names.index(cell.label), names.index(cell.predicted)] == cell.count
     if classes == 3:
         assert counts == sorted(counts, reverse=True)
     else:
-        assert all(one.label != one.predicted for one in found.confusions)
+        assert all(cell.label != cell.predicted for cell in found.confusions)
     assert [one.example for one in found.worst] == np.argsort(-loss)[:20].tolist()
 
 
