@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +273,27 @@ def test_the_set_of_a_task_is_that_of_its_best_checkpoint_without_a_test_set(
     plan = Plan(plan.model, (*plan.overrides, "checkpoint.best=dev/loss"), 1, tmp_path)
     (task, _), _ = tasks_of(files, plan, keep_going=False)
     assert (task.metric, task.higher_is_better) == ("loss", False)
+
+
+@pytest.mark.slow
+def test_a_suite_that_is_killed_again_and_again_has_the_same_results(folder: Path) -> None:
+    def results(out: str) -> list[Any]:
+        data = json.loads((folder / out / "results.json").read_text())
+        return [task["seeds"] for task in data["tasks"]]
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        words = words_of(folder, out, "--seeds", "2", "train.steps=40", "checkpoint.every=1")
+        return subprocess.Popen([sys.executable, "-m", "ptm", *words])
+
+    assert start("calm").wait() == EXIT_DONE
+    codes = []
+    for seconds, signal_number in ((12, signal.SIGKILL), (14, signal.SIGTERM)) * 4:
+        with start("storm") as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            process.send_signal(signal_number)
+            codes.append(process.wait())
+    assert start("storm").wait() == EXIT_DONE
+    assert set(codes) - {EXIT_DONE}, "no start was interrupted"
+    assert set(codes) <= {EXIT_DONE, EXIT_STOPPED, -signal.SIGKILL}
+    assert results("storm") == results("calm")
