@@ -17,14 +17,14 @@ _POLL_SECONDS = 5.0
 
 
 class Commands:
-    """Runs one `ptm` command after another. Signals go on to the one that runs.
+    """Runs one `ptm` command after another. Signals are passed to the one that runs.
 
     A training saves and ends then. After a signal no further command is started.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
-        """The exit code that a signal asks for; None before a signal."""
+        """The exit code that a signal requests; None before a signal."""
         self._child: subprocess.Popen[bytes] | None = None
         self._previous: dict[int, Any] = {}
 
@@ -70,7 +70,7 @@ class Commands:
             stdout=out,
             # Ctrl-C reaches the command once, through this process.
             start_new_session=True,
-            # A suite that is killed leaves no training behind that nobody waits for.
+            # A suite that is killed leaves no training behind.
             preexec_fn=stop_with_parent,  # noqa: PLW1509
         )
         return self._child

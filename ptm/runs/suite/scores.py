@@ -42,7 +42,7 @@ class ScoreFiles:
         return self._folder / f"{task.run_name(seed)}.json"
 
     def read(self, task: Task, seed: int) -> RunScore:
-        """The result of a run; one without seconds if it has not begun.
+        """The result of a run; one without seconds if it has not started.
 
         Raises UserError if the file is damaged, or the result is that of another recipe or model.
         """

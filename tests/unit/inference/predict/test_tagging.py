@@ -183,10 +183,10 @@ def test_words_of_classes_have_a_line_each(folder: Path, tmp_path: Path, capsys:
     labels = "objective={type: tagging, labels: [N, V], scheme: plain}"
     run = write_run(folder / "train", folder / "runs", "pos", *tagging(folder), labels, std=0.3)
     file = tmp_path / "text"
-    file.write_text('He said: "stop (now)".\n')
+    file.write_text('He read: "stop (now)".\n')
     _, lines, errors = run_command(["predict", str(run), str(file), "--words", "spaces"], capsys)
     assert [line.split("\t")[2] for line in lines[1:]] == [
-        *("He", "said", ":", '"', "stop", "(", "now", ")", '"', ".")
+        *("He", "read", ":", '"', "stop", "(", "now", ")", '"', ".")
     ]
     assert {line.split("\t")[1] for line in lines[1:]} <= {"N", "V"}
     assert errors == ""
