@@ -22,10 +22,10 @@ from ptm.files.reading import MEGABYTE, FileContentError, reason_of
 from ptm.files.records import read_json
 from ptm.files.writing import write_file
 from ptm.loading.rows import PackedDataset
+from ptm.recipe.saved_files import EVALUATIONS
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = "evaluations"
 _CHARACTERS = 1000
 """Of the text of an example."""
 _BYTES = 4 * MEGABYTE
@@ -57,7 +57,7 @@ def write_diagnosis(
         worst=diagnosis.worst,
         texts=tuple(_texts(rows, [one.example for one in diagnosis.worst])),
     )
-    folder = run / _FOLDER
+    folder = run / EVALUATIONS
     try:
         folder.mkdir(exist_ok=True)
         write_file(folder / f"{quote(evaluation, safe='')}.json", written.model_dump_json() + "\n")
@@ -81,7 +81,7 @@ def _texts(rows: PackedDataset, examples: list[int]) -> list[str]:
 def read_diagnoses(run: Path) -> list[DiagnosisFile]:
     """The diagnoses of a run, by name of the set. Raises UserError if a file is damaged."""
     found = []
-    for path in sorted((run / _FOLDER).glob("*.json")):
+    for path in sorted((run / EVALUATIONS).glob("*.json")):
         try:
             found.append(read_json(path, DiagnosisFile, limit=_BYTES))
         except (OSError, FileContentError) as error:

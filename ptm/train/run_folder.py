@@ -17,12 +17,13 @@ from typing import Any
 
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
-from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
+from ptm.files.kinds import EVALUATION_LEFTOVERS, RUN_FOLDER, RUN_LEFTOVERS
 from ptm.files.locks import open_lock
 from ptm.files.ownership import mark_folder, read_marker, remove_files
 from ptm.files.writing import temporary_name, write_file
 from ptm.recipe import Recipe, recipe_yaml, with_shown_urls
 from ptm.recipe.saved_files import (
+    EVALUATIONS,
     EVENTS,
     TARGET_TOKENIZER,
     TOKENIZER,
@@ -137,6 +138,7 @@ class RunFolder:
             self.stop_file.unlink(missing_ok=True)
             clear_rank_files(self.path)
             remove_files(self.path, RUN_LEFTOVERS)
+            remove_files(self.path / EVALUATIONS, EVALUATION_LEFTOVERS)
         except OSError as error:
             logger.warning("a file of an earlier start cannot be removed: %s", error)
         if self.checkpoints.is_dir():
