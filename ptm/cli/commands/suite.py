@@ -58,7 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+    from ptm.launch.mpi import discover_mpi
+    from ptm.launch.slurm import discover_slurm
+
+    discover_slurm()
+    discover_mpi()
+    if "RANK" in os.environ:
         raise UserError(
             "ptm suite starts the ranks of each training itself. Run it once, without a launcher; "
             "--hostfile or --num-gpus says where the ranks run."

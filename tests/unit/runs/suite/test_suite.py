@@ -247,6 +247,15 @@ def test_results_of_other_settings_are_an_error(
         assert run_command([*words, word], capsys)[0] == EXIT_USER
 
 
+def test_a_suite_is_not_started_on_several_ranks(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    code, _, errors = run_command(words_of(folder, "ranks"), capsys)
+    assert code == EXIT_USER
+    assert "Run it once, without a launcher" in errors
+
+
 def test_names_of_recipes_are_those_of_their_files(tmp_path: Path) -> None:
     for name in ("b/x.yaml", "a/y.yaml", "a/x.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
