@@ -26,6 +26,8 @@ from ptm.train.run_folder import OtherRecipeError, RunFolder, RunInUseError
 from ptm.train.validate import check_recipe
 
 _BLOCK_BYTES = 2**16
+_OF_LINES = ("labelled", "tagged", "pairs")
+"""Layouts whose files may have wrong columns although their format is recognised."""
 _TEST = "test"
 _SPEED = {"engine", "tracking", "runs_dir", "name"}
 """Blocks of a recipe that change nothing about the result of a training."""
@@ -239,7 +241,7 @@ def _check_corpus(recipe: Recipe, one: StoreInput) -> None:
         return
     layout, labels = recipe.data.layout, recipe.objective.label_set
     files = recognise(find_corpus(one.corpus_patterns, field=one.corpus_key), layout, one.reading)
-    for index, file in enumerate(files):
+    for index, file in enumerate(files if layout in _OF_LINES else ()):
         reader = CorpusReader(file, index=index, layout=layout, block_bytes=_BLOCK_BYTES)
         for block in reader.blocks():
             parse(block, layout, labels)
