@@ -71,19 +71,14 @@ def scores_of(
     """
     if not objective.scores:
         return {}
-    ordered = _ordered(predictions, expected=expected)
-    if on_diagnosis is not None:
-        found_more = objective.diagnosis(ordered)
-        if found_more is not None:
-            on_diagnosis(found_more)
-    found = objective.compute_scores(ordered)
-    return {score.name: found[score.name] for score in objective.scores}
-
-
-def _ordered(predictions: Predictions, *, expected: int) -> Predictions:
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
     assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
-    return {name: array[first] for name, array in predictions.items()}
+    ordered = {name: array[first] for name, array in predictions.items()}
+    diagnosis = objective.diagnosis(ordered) if on_diagnosis is not None else None
+    if on_diagnosis is not None and diagnosis is not None:
+        on_diagnosis(diagnosis)
+    found = objective.compute_scores(ordered)
+    return {score.name: found[score.name] for score in objective.scores}
 
 
 def gathered_scores(
