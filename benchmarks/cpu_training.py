@@ -91,7 +91,7 @@ def product(case: Case, data: list[str], seconds: float) -> Figures:
     recipe = str(PROJECT / "recipes" / "roberta" / f"{case.size}.yaml")
     with tempfile.TemporaryDirectory() as folder:
         words = ["--train", recipe, str(case.steps), *settings, f"runs_dir={folder}"]
-        printed = _output([str(Path(__file__).resolve()), *words], seconds)
+        printed = output_of([str(Path(__file__).resolve()), *words], seconds)
     return Figures(**json.loads(printed.splitlines()[-1]))
 
 
@@ -99,14 +99,15 @@ def trainer(case: Case, corpus: str, vocab: str, seconds: float) -> Figures:
     """A run of transformers' Trainer in a process of its own."""
     words = [case.size, str(case.batch), str(case.trainer_steps), corpus, vocab]
     half = ["bf16"] if case.precision == "bf16" else []
-    printed = _output([str(TRAINER), *words, *half], seconds)
+    printed = output_of([str(TRAINER), *words, *half], seconds)
     found = re.search(r"([\d,]+) real tokens/s, peak ([\d,]+) MB", printed)
     assert found is not None, printed
     tokens, peak = (float(text.replace(",", "")) for text in found.groups())
     return Figures(tokens, peak)
 
 
-def _output(command: list[str], seconds: float) -> str:
+def output_of(command: list[str], seconds: float) -> str:
+    """What a Python program of this project prints, in a process of its own."""
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, *command],
@@ -159,7 +160,7 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = [f"data.corpus={corpus}", f"tokenizer.vocab={vocab}", f"data.store={folder}/store"]
         recipe = str(PROJECT / "recipes" / "roberta" / "tiny.yaml")
-        _output(["-m", "ptm", "preprocess", recipe, *data], seconds=600)
+        output_of(["-m", "ptm", "preprocess", recipe, *data], seconds=600)
         print(
             "| size | rounds | ptm, real tokens/s | Trainer, real tokens/s | ratio | "
             "ptm, peak MB | Trainer, peak MB |\n|---|---|---|---|---|---|---|"

@@ -75,7 +75,7 @@ def tagged_windows(documents: Documents, longest: int, *, tags: int) -> TaggedWi
             at = exclusive_cumsum(lengths[some])[long]
             size = lengths[some][long]
             firsts = is_word[ragged_ranges(at, size)]
-            parts.append(_windows(size, firsts, longest, sentence=long + some.start))
+            parts.append(word_windows(size, firsts, longest, sentence=long + some.start))
     cut = np.concatenate(parts)
     # One window per sentence that fits, and those of `cut`, in the order of the sentences.
     whole = np.flatnonzero(lengths <= longest)
@@ -103,8 +103,8 @@ def _together(lengths: I64) -> Iterator[slice]:
             yield slice(begin, end)
 
 
-def _windows(lengths: I64, firsts: Flags, longest: int, *, sentence: I64) -> I64:
-    """The windows of sentences that are longer than `longest` tokens.
+def word_windows(lengths: I64, firsts: Flags, longest: int, *, sentence: I64) -> I64:
+    """The windows of at most `longest` tokens of sentences, cut before words only.
 
     `lengths`, `sentence` (D): their tokens and indexes. `firsts` (T): whether each token is the
     first of a word. Returns one line per window: sentence, offset in it, tokens kept, tokens

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ptm.components.objectives import Objective
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
+from ptm.components.objectives.diagnosis import Diagnosis
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 
 Predictions = Mapping[str, NDArray[Any]]
 Compute = Callable[[Predictions], Mapping[str, float | None]]
+OnDiagnosis = Callable[[Diagnosis], None]
 
 
 class PredictionCollector:
@@ -77,18 +79,23 @@ def figures_of(
     *,
     expected: int,
     compute: Compute | None = None,
+    on_diagnosis: OnDiagnosis | None = None,
 ) -> SetFigures:
     """Return the figures over all predictions for a set, each counted once.
 
     `predictions`: in any order. A row of the set that was evaluated twice has equal predictions,
     of which the first ones count. `expected`: their number (`Objective.predictions_expected`).
-    `compute`: by default `Objective.compute_scores`.
+    `compute`: by default `Objective.compute_scores`. `on_diagnosis` is called with the objective's
+    diagnosis, if it has one.
     """
     if not _needs_predictions(objective):
         return SetFigures()
     numbers, first = np.unique(predictions[EXAMPLE_NUMBERS], return_index=True)
     assert len(numbers) == expected, f"{len(numbers)} of {expected} predictions were made"
     ordered = {name: array[first] for name, array in predictions.items()}
+    diagnosis = objective.diagnosis(ordered) if on_diagnosis is not None else None
+    if on_diagnosis is not None and diagnosis is not None:
+        on_diagnosis(diagnosis)
     found = (compute or objective.compute_scores)(ordered) if objective.scores else {}
     return SetFigures(
         {score.name: found[score.name] for score in objective.scores},
@@ -103,17 +110,22 @@ def gathered_figures(
     *,
     expected: int,
     compute: Compute | None = None,
+    on_diagnosis: OnDiagnosis | None = None,
 ) -> SetFigures:
     """Return the figures over the predictions of all ranks, computed on rank 0. Collective.
 
-    `compute`: as of `figures_of`.
+    `compute`, `on_diagnosis`: as of `figures_of`.
     """
     if not _needs_predictions(objective):
         return SetFigures()
     every = gather_on_rank0(mine, ranks)
-    return broadcast_from_rank0(
-        ranks, lambda: figures_of(every, objective, expected=expected, compute=compute)
-    )
+
+    def figures() -> SetFigures:
+        return figures_of(
+            every, objective, expected=expected, compute=compute, on_diagnosis=on_diagnosis
+        )
+
+    return broadcast_from_rank0(ranks, figures)
 
 
 def gather_on_rank0(mine: Predictions, ranks: Ranks) -> Predictions:

@@ -96,5 +96,8 @@ RUN_LEFTOVERS = re.compile(
 )
 """Files of a run folder that a killed start leaves."""
 
+EVALUATION_LEFTOVERS = re.compile(rf".+\.json\.{TOKEN}\.partial")
+"""Files of `evaluations/` in a run folder that a killed evaluation leaves."""
+
 CHECKPOINT_LEFTOVERS = re.compile(rf"(latest|best)(\.{TOKEN})?\.partial")
 """Files beside the checkpoints that a killed save leaves."""

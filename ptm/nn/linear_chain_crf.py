@@ -60,6 +60,20 @@ def crf_loss(emissions: Tensor, transitions: Tensor, tags: Tensor, chains: Chain
     )
 
 
+def marginals(emissions: Tensor, transitions: Tensor, chains: Chains) -> Tensor:
+    """The probability of each tag of each word (B, T, C), over all paths of its chain.
+
+    It is the gradient of the logarithm of the partition function by the emission. Shapes as in
+    `crf_loss`; cells without a word are 0.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        # Copies, since tensors of the inference mode take no part in gradients.
+        scores = emissions.clone().requires_grad_()
+        total = _log_partition(scores, transitions.clone(), chains)
+        (found,) = torch.autograd.grad(total, scores)
+    return found
+
+
 def _log_partition(emissions: Tensor, transitions: Tensor, chains: Chains) -> Tensor:
     """Logarithm of the sum over all paths of exp(score), summed over the chains."""
     between, begin, end = _split(transitions)

@@ -18,6 +18,8 @@ from ptm.text.tokenizers.files import block_with_copies
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
 """The folders of a run (or an import) that hold copies of its tokenizers' files."""
 WEIGHTS, RECIPE, EVENTS = "weights.safetensors", "recipe.yaml", "events.jsonl"
+EVALUATIONS = "evaluations"
+"""The folder of a run with a file per evaluation set."""
 _RECIPE_BYTES = MEGABYTE
 _LINES_BYTES = 128 * MEGABYTE
 

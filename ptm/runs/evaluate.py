@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+
+from ptm.components.objectives.diagnosis import Diagnosis
 
 from ptm.engines.metric_sums import (
     CountingIterator,
@@ -19,14 +22,17 @@ from ptm.engines.predictions import figures_of
 from ptm.engines.ranks import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.sources.run import RunSource
 from ptm.loading.batches import evaluation_batches
 from ptm.loading.stores import vocabularies_of
+from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_evaluation_rows
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
 from ptm.recipe.batch import CPU_TOKENS, batch_plan, most_rows_of
 from ptm.recipe.data_block import EVAL, metric_key
+from ptm.train.diagnoses import write_diagnosis
 from ptm.train.inputs import VERIFIED_BYTES
 
 logger = logging.getLogger(__name__)
@@ -88,6 +94,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
             recipe.objective,
             expected=rows.predictions_expected,
             compute=rows.compute_scores,
+            on_diagnosis=partial(_write, source, name, rows),
         )
         sums = {**result.sums, **of_set.sums}
         means = metric_means(sums, batches.counts, recipe.objective)
@@ -108,6 +115,12 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
         figures = {**described[name], **metrics}
         found |= {metric_key(name, key): value for key, value in figures.items()}
     return found
+
+
+def _write(source: ModelSource, name: str, rows: PackedDataset, diagnosis: Diagnosis) -> None:
+    """Write the diagnosis of a set into the folder of a run."""
+    if isinstance(source, RunSource):
+        write_diagnosis(source.folder, name, diagnosis, rows, step=source.step)
 
 
 def _described_mixture(recipe: DataRecipe, sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from ptm.runs.compare import compare
 from ptm.runs.page.data import RunCurves, charts_of, run_curves
 from ptm.runs.page.html import page_html, table_section, text_section
 from ptm.runs.status import RunStatus, run_status
+from ptm.runs.report_diagnosis import STYLE, diagnosis_section
+from ptm.train.diagnoses import read_diagnoses
 
 _PARAMETERS = re.compile(r": ([\d,]+) parameters")
 _LOG_BYTES = 64 * MEGABYTE
@@ -54,7 +56,10 @@ def _single(run: Path, curves: RunCurves) -> str:
     status = run_status(run)
     read_recipe_data(run / RECIPE)
     recipe = (run / RECIPE).read_text(encoding="utf-8")
+    diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
     sections = [
+        f"<style>{STYLE}</style>",
+        *diagnoses,
         table_section("Where it ran", ("", ""), _environment(run)),
         text_section("Recipe", recipe),
     ]

@@ -22,7 +22,7 @@ from ptm.text.corpus.records import Row, kind_of, long_text, unusable_text
 from ptm.text.corpus.tagged_format import split_words
 from ptm.text.tags import TagSet
 
-_DOCSTART = "-DOCSTART-"
+DOCSTART = "-DOCSTART-"
 _CHARACTERS_SHOWN = 40
 _HEADER_HINT = (
     " If the line is a header, remove it; that of a file with one sentence per line may name the "
@@ -132,10 +132,10 @@ def _sentences_of_words(
         if line is None:
             damaged = True
             continue
-        if line.strip() and not line.startswith(_DOCSTART):
+        if line.strip() and not line.startswith(DOCSTART):
             if not current.words:
                 current = _Sentence(index, [], [])
-            cells = _cells(line)
+            cells = word_cells(line)
             if len(cells) < 2 or not cells[-1].strip():
                 raise _no_tag(place(index), line)
             word, tag = cells[0], cells[-1]
@@ -149,8 +149,8 @@ def _sentences_of_words(
         yield current
 
 
-def _cells(line: str) -> list[str]:
-    """The cells of a line, which TABs or else spaces separate."""
+def word_cells(line: str) -> list[str]:
+    """The cells of a line of format `conll`, which TABs or else spaces separate."""
     line = line.rstrip("\r")
     return line.split("\t") if "\t" in line else split_words(line)
 

@@ -45,8 +45,12 @@ class Entities:
 
     def matches(self, other: Entities) -> int:
         """How many entities have the same words and the same type in `other`."""
+        return len(self.matching_types(other))
+
+    def matching_types(self, other: Entities) -> list[int]:
+        """The type of each entity that has the same words and the same type in `other`."""
         mine, theirs = (set(zip(*one.columns, strict=True)) for one in (self, other))
-        return len(mine & theirs)
+        return [kind for _, _, kind in mine & theirs]
 
     @property
     def columns(self) -> tuple[list[int], list[int], list[int]]:
@@ -106,7 +110,7 @@ class TagSet(LabelSet):
         )
 
     @cached_property
-    def _types(self) -> tuple[str, ...]:
+    def entity_types(self) -> tuple[str, ...]:
         """The types of entities, in the order of the tags."""
         return tuple(dict.fromkeys(n.partition("-")[2] for n in self.names if n != OUTSIDE))
 
@@ -119,7 +123,9 @@ class TagSet(LabelSet):
     @cached_property
     def types(self) -> I64:
         """The type of each tag's entity (N); -1 outside."""
-        found = [-1 if n == OUTSIDE else self._types.index(n.partition("-")[2]) for n in self.names]
+        found = [
+            -1 if n == OUTSIDE else self.entity_types.index(n.partition("-")[2]) for n in self.names
+        ]
         return np.array(found, dtype=np.int64)
 
     def entities(self, tags: I64, begins: Flags) -> Entities:
@@ -165,7 +171,7 @@ class TagSet(LabelSet):
     @cached_property
     def _index_by_part(self) -> I64:
         """Class index by type and part; -1 if that tag is not declared."""
-        table = np.full((max(1, len(self._types)), 5), -1, dtype=np.int64)
+        table = np.full((max(1, len(self.entity_types)), 5), -1, dtype=np.int64)
         for index in reversed(range(len(self.names))):
             if self.types[index] >= 0:
                 table[self.types[index], self.parts[index]] = index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import repeat
+from pathlib import Path
 
 from ptm.components.objectives import Objective
 from ptm.engines.base import Engine
@@ -19,6 +20,7 @@ from ptm.engines.ranks import Ranks, all_reduce_sum
 from ptm.loading.batches import StepBatch, empty_batch, evaluation_batches
 from ptm.loading.rows import PackedDataset
 from ptm.recipe.data_block import EVAL, metric_key
+from ptm.train.diagnoses import write_diagnosis
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,11 @@ class EvaluationSets:
         *,
         micro_batch_size: int,
         shares: Mapping[str, float],
+        folder: Path,
     ) -> None:
-        """`shares`: those of the sets that are held out from the sources of a mixture."""
+        """`shares`: those of the sets that are held out from the sources of a mixture. `folder`:
+        that of the run, for diagnoses."""
+        self._folder = folder
         self._sets = sets
         self._objective = objective
         self._engine = engine
@@ -53,14 +58,14 @@ class EvaluationSets:
         Those of a mixture are first, under the name of the held-out split. None for what was not
         measured, with a warning.
         """
-        found = {name: self._metrics_of(rows, step=step) for name, rows in self._sets.items()}
+        found = {name: self._metrics_of(name, rows, step=step) for name, rows in self._sets.items()}
         if self._shares:
             found = {EVAL: mixture_metrics(found, self._shares, self._objective), **found}
         for name, metrics in found.items():
             warn_of_unmeasured(name, metrics)
         return found
 
-    def _metrics_of(self, rows: PackedDataset, *, step: int) -> dict[str, float | None]:
+    def _metrics_of(self, name: str, rows: PackedDataset, *, step: int) -> dict[str, float | None]:
         batches = CountingIterator(self._batches(rows), self._objective)
         found = self._engine.evaluate(batches)
         sums = found.sums
@@ -83,6 +88,7 @@ class EvaluationSets:
             self._ranks,
             expected=rows.predictions_expected,
             compute=rows.compute_scores,
+            on_diagnosis=lambda one: write_diagnosis(self._folder, name, one, rows, step=step),
         )
         means = metric_means(
             {name: every[f"sum {name}"] for name in sums} | dict(figures.sums),

@@ -17,12 +17,13 @@ from typing import Any
 
 from ptm.checkpoint.writing import clear_leftovers
 from ptm.errors import UserError
-from ptm.files.kinds import RUN_FOLDER, RUN_LEFTOVERS
+from ptm.files.kinds import EVALUATION_LEFTOVERS, RUN_FOLDER, RUN_LEFTOVERS
 from ptm.files.locks import open_lock
 from ptm.files.ownership import mark_folder, read_marker, remove_files
 from ptm.files.writing import temporary_name, write_file
 from ptm.recipe import Recipe, recipe_yaml, with_shown_urls
 from ptm.recipe.saved_files import (
+    EVALUATIONS,
     EVENTS,
     TARGET_TOKENIZER,
     TOKENIZER,
@@ -50,6 +51,21 @@ _MAY_DIFFER = (
     "train.profile",
     "data.workers",
 )
+
+
+class RunInUseError(UserError):
+    """Another process trains in the run folder."""
+
+
+class OtherRecipeError(UserError):
+    """The run folder holds the run of another recipe; `found` says how it differs."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{found}. Set another name, or use --fresh to rename the old run and start from "
+            "scratch."
+        )
+        self.found = found
 
 
 class RunFolder:
@@ -122,6 +138,7 @@ class RunFolder:
             self.stop_file.unlink(missing_ok=True)
             clear_rank_files(self.path)
             remove_files(self.path, RUN_LEFTOVERS)
+            remove_files(self.path / EVALUATIONS, EVALUATION_LEFTOVERS)
         except OSError as error:
             logger.warning("a file of an earlier start cannot be removed: %s", error)
         if self.checkpoints.is_dir():
@@ -177,7 +194,7 @@ class RunFolder:
         except OSError as error:
             holder = self._lock.read().strip() or "another process"
             self._release()
-            raise UserError(
+            raise RunInUseError(
                 f"{self.path}: the run folder is in use by {holder}. Wait for that process, stop "
                 "it, or set another name."
             ) from error
@@ -213,10 +230,9 @@ class RunFolder:
             if before.get(key) != now.get(key) and not key.startswith(_MAY_DIFFER)
         ]
         if different:
-            raise UserError(
+            raise OtherRecipeError(
                 f"{self.path}: the folder contains the run of another recipe "
-                f"({'; '.join(different)}). Set another name, or use --fresh to rename the old "
-                "run and start from scratch."
+                f"({'; '.join(different)})"
             )
 
     def describe(

@@ -12,7 +12,13 @@ from ptm.files.ownership import read_marker
 from ptm.files.reading import FileContentError, read_text
 from ptm.recipe import Recipe
 from ptm.recipe.profile_file import PROFILE
-from ptm.recipe.saved_files import EVENTS, TARGET_TOKENIZER, TOKENIZER, read_recipe_data
+from ptm.recipe.saved_files import (
+    EVALUATIONS,
+    EVENTS,
+    TARGET_TOKENIZER,
+    TOKENIZER,
+    read_recipe_data,
+)
 
 _WRITTEN = (
     "recipe.yaml",
@@ -22,6 +28,7 @@ _WRITTEN = (
     TARGET_TOKENIZER,
     "metrics.jsonl",
     EVENTS,
+    EVALUATIONS,
     "train.log",
     "checkpoints",
     "ranks",

@@ -119,6 +119,7 @@ class Trainer:
             ranks,
             micro_batch_size=batch.micro_batch_size,
             shares=recipe.data.held_out_shares,
+            folder=folder.path,
         )
         self._garbage = GarbageCollection()
         profiled = recipe.train.profile if ranks.is_main else None

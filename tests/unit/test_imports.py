@@ -62,7 +62,7 @@ def loaded_by(script: str, *arguments: str, cwd: Path) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-HEAVY = ("torch", "deepspeed", "transformers", "safetensors.torch", "wandb")
+HEAVY = ("torch", "deepspeed", "transformers", "safetensors.torch", "torchmetrics", "wandb")
 
 
 def test_all_bundled_recipes_are_read_without_torch(project: Path) -> None:

@@ -10,13 +10,14 @@ from typing import IO, TYPE_CHECKING
 from ptm.cli.arguments import add_quiet, add_source, add_step
 from ptm.cli.console import print_error, print_result_block
 from ptm.cli.progress import ProgressLine
+from ptm.cli.signals import exit_on_signals
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
     from ptm.inference.predict.base import InputFiles
 
 NAME = "predict"
-HELP = "predict labels or answers for the texts of files with a fine-tuned model"
+HELP = "predict labels, numbers, entities or answers for the texts of files with a fine-tuned model"
 ORDER = 85
 
 # A command line is parsed without the modules that read corpora; a test compares these formats.
@@ -28,6 +29,7 @@ _FORMATS = (
     "tsv",
     "parquet",
     "arrow",
+    "conll",
     "squad",
     "choices",
 )
@@ -68,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="the probability from which a label is predicted, of a model whose texts may have "
         "several labels (default: objective.threshold)",
+    )
+    parser.add_argument(
+        "--words",
+        choices=("characters", "spaces"),
+        help="how a model of tags splits plain text into words: every character is one, or white "
+        "space and punctuation separate them (default: characters if at least a fifth of the "
+        "vocabulary is Chinese)",
     )
     _add_reading(parser)
     parser.add_argument(
@@ -141,6 +150,7 @@ def run(parsed: argparse.Namespace) -> int:
         precision=parsed.precision,
         n_best=parsed.n_best,
         no_answer_threshold=parsed.no_answer_threshold,
+        words=parsed.words,
     )
     predictor = predictor_of(open_source(parsed.source, step=parsed.step), options)
     progress = ProgressLine()
@@ -150,7 +160,8 @@ def run(parsed: argparse.Namespace) -> int:
             for lines in windows:
                 print_result_block("\n".join(lines))
         else:
-            replace_with(out, lambda file: _write(windows, file))
+            with exit_on_signals():
+                replace_with(out, lambda file: _write(windows, file))
     finally:
         progress.end()
     print_error(*predictor.notes())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.component import Config
+from ptm.components.objectives.diagnosis import Diagnosis
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
@@ -419,3 +420,10 @@ class Objective(Config):
         A score that the set does not define is None.
         """
         return self.compute_scores(predictions)
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis | None:
+        """Return what the report of an evaluation shows beside scores; None if there is nothing.
+
+        `predictions` as in `compute_scores`, whose rows are in the order of the examples.
+        """
+        return None

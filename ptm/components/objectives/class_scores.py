@@ -1,11 +1,14 @@
 """Scores of classes and of entities over a whole set. Shapes: E examples (or words).
 
-All of them are a few counts; torchmetrics, which has some too, would load torch for `ptm validate`.
+F1 is that of torchmetrics, whose ratios are in fp32. Its functions are imported where they are
+called, because torchmetrics loads torch, and importing it takes two seconds.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,13 +23,7 @@ def macro_f1(labels: I64, predicted: I64) -> float:
     in one of them; a class that is never predicted correctly has F1 0. F1 is 2 TP / (2 TP + FP +
     FN).
     """
-    classes = int(max(labels.max(), predicted.max())) + 1
-    true = np.bincount(labels, minlength=classes)
-    found = np.bincount(predicted, minlength=classes)
-    hits = np.bincount(labels[labels == predicted], minlength=classes)
-    # 2 TP + FP + FN is the number of examples of the class plus that of its predictions.
-    either = true + found
-    return float(np.mean(2 * hits[either > 0] / either[either > 0]))
+    return _mean_f1(labels, predicted, "macro")
 
 
 def micro_f1(labels: I64, predicted: I64) -> float:
@@ -35,7 +32,21 @@ def micro_f1(labels: I64, predicted: I64) -> float:
     With one label per example each miss is a false positive and a false negative, so that it is the
     accuracy.
     """
-    return float(np.mean(labels == predicted))
+    return _mean_f1(labels, predicted, "micro")
+
+
+def _mean_f1(labels: I64, predicted: I64, average: Literal["macro", "micro"]) -> float:
+    import torch
+    from torchmetrics.functional.classification import multiclass_f1_score
+
+    # Only classes that occur: torchmetrics counts in a table of classes times classes.
+    _, classes = np.unique(np.stack([labels, predicted]), return_inverse=True)
+    true, found = torch.from_numpy(classes.reshape(2, -1))
+    # torchmetrics requires two classes; one that occurs nowhere does not count.
+    count = max(2, int(classes.max()) + 1)
+    return float(
+        multiclass_f1_score(found, true, count, average=average, validate_args=False).item()
+    )
 
 
 def f1_of(positive: int, labels: I64, predicted: I64) -> float:
@@ -43,9 +54,11 @@ def f1_of(positive: int, labels: I64, predicted: I64) -> float:
 
     As scikit-learn's `average="binary"` with `pos_label=positive`.
     """
-    hits = int(np.sum((labels == positive) & (predicted == positive)))
-    either = int(np.sum(labels == positive)) + int(np.sum(predicted == positive))
-    return 2 * hits / either if either else 0.0
+    import torch
+    from torchmetrics.functional.classification import binary_f1_score
+
+    true, found = (torch.from_numpy(one == positive).long() for one in (labels, predicted))
+    return float(binary_f1_score(found, true, validate_args=False).item())
 
 
 def multi_label_f1(labels: Flags, predicted: Flags) -> dict[str, float]:
@@ -66,7 +79,9 @@ def multi_label_f1(labels: Flags, predicted: Flags) -> dict[str, float]:
 def matthews_correlation(labels: I64, predicted: I64) -> float:
     """Return the correlation of labels and predictions (Matthews 1975; R_K of Gorodkin 2004).
 
-    It is 0 if one of them has a single class.
+    It is 0 if one of them has a single class, as in scikit-learn. Not that of torchmetrics 1.9,
+    which computes products of counts in fp32, and for two classes returns 1 if all labels and
+    predictions are the same class.
     """
     classes = int(max(labels.max(), predicted.max())) + 1
     # Python's integers, since the squares of large counts overflow.
@@ -87,12 +102,35 @@ def entity_scores(true: Entities, predicted: Entities) -> dict[str, float]:
     An entity is found if its first word, its last word and its type are predicted. A ratio over
     nothing is 0.
     """
-    found, of_true, of_predicted = predicted.matches(true), true.first.size, predicted.first.size
-    precision = found / of_predicted if of_predicted else 0.0
-    recall = found / of_true if of_true else 0.0
-    total = precision + recall
-    return {
-        "entity_precision": precision,
-        "entity_recall": recall,
-        "entity_f1": 2 * precision * recall / total if total else 0.0,
-    }
+    return EntityCounts.of(true, predicted).scores
+
+
+@dataclass(frozen=True)
+class EntityCounts:
+    """Numbers of entities: those found, those of the labels and those predicted."""
+
+    found: int = 0
+    true: int = 0
+    predicted: int = 0
+
+    @classmethod
+    def of(cls, true: Entities, predicted: Entities) -> EntityCounts:
+        """The counts of entities of the same sentences."""
+        return cls(predicted.matches(true), true.first.size, predicted.first.size)
+
+    def __add__(self, other: EntityCounts) -> EntityCounts:
+        return EntityCounts(
+            self.found + other.found, self.true + other.true, self.predicted + other.predicted
+        )
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Precision, recall and F1; a ratio over nothing is 0."""
+        precision = self.found / self.predicted if self.predicted else 0.0
+        recall = self.found / self.true if self.true else 0.0
+        total = precision + recall
+        return {
+            "entity_precision": precision,
+            "entity_recall": recall,
+            "entity_f1": 2 * precision * recall / total if total else 0.0,
+        }

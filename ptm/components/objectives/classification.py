@@ -28,6 +28,13 @@ from ptm.components.objectives.class_scores import (
     matthews_correlation,
     micro_f1,
 )
+from ptm.components.objectives.diagnosis import (
+    Diagnosis,
+    WorstExample,
+    confusions,
+    largest,
+    scores_of_classes,
+)
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.components.objectives.masked_tokens import MASKED_METRICS
 from ptm.text.labels import LabelSet
@@ -122,11 +129,15 @@ class Classification(LabelledObjective):
     def predictions(
         self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Return the true and the most likely class of every example (P)."""
+        """Return the true and the most likely class of every example (P), and its loss."""
+        from torch.nn import functional as F
+
+        logits, labels = outputs["class_logits"].float(), tensors["class_labels"]
         return {
             EXAMPLE_NUMBERS: tensors[EXAMPLE_NUMBERS],
-            "label": tensors["class_labels"],
-            "predicted": outputs["class_logits"].argmax(dim=-1),
+            "label": labels,
+            "predicted": logits.argmax(dim=-1),
+            "loss": F.cross_entropy(logits, labels, reduction="none"),
         }
 
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
@@ -139,3 +150,18 @@ class Classification(LabelledObjective):
         if self._is_binary:
             scores["f1"] = f1_of(1, labels, predicted)
         return scores
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis:
+        labels, predicted, loss = (predictions[key] for key in ("label", "predicted", "loss"))
+        names = self.label_set.names
+        worst = (
+            WorstExample(
+                at, names[int(labels[at])], names[int(predicted[at])], round(float(loss[at]), 5)
+            )
+            for at in largest(loss).tolist()
+        )
+        return Diagnosis(
+            scores_of_classes(names, labels, predicted),
+            confusions(names, labels, predicted),
+            tuple(worst),
+        )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ptm.components.objectives.base import EXAMPLE_NUMBERS, Metric, Score
 from ptm.components.objectives.correlation import pearson, spearman
+from ptm.components.objectives.diagnosis import Diagnosis, WorstExample, largest
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.components.objectives.masked_tokens import MASKED_METRICS
 from ptm.text.labels import LabelSet, NumberLabels, numbers_of
@@ -71,3 +72,14 @@ class Regression(LabelledObjective):
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         labels, predicted = numbers_of(predictions["label"]), predictions["predicted"]
         return {"pearson": pearson(labels, predicted), "spearman": spearman(labels, predicted)}
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis:
+        labels, predicted = numbers_of(predictions["label"]), predictions["predicted"]
+        errors = (predicted - labels) ** 2
+        worst = (
+            WorstExample(
+                at, f"{labels[at]:.6g}", f"{predicted[at]:.6g}", round(float(errors[at]), 5)
+            )
+            for at in largest(errors).tolist()
+        )
+        return Diagnosis(worst=tuple(worst))

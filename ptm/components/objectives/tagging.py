@@ -28,6 +28,12 @@ from ptm.components.objectives.base import (
 from ptm.components.objectives.class_labels import ClassWeights, check_names, weight_of_each
 from ptm.components.objectives.class_scores import entity_scores, macro_f1
 from ptm.components.objectives.classifier_head import TokenHead
+from ptm.components.objectives.diagnosis import (
+    Diagnosis,
+    confusions,
+    label_scores,
+    scores_of_classes,
+)
 from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
@@ -307,6 +313,15 @@ class Tagging(Objective):
             "begins": chains.begins.flatten(),
         }
 
+    def probabilities(self, outputs: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the probability of each tag of every word (B, T, C); with `crf` the marginal."""
+        from ptm.nn.linear_chain_crf import marginals
+
+        logits = outputs["tag_logits"].detach().float()
+        if not self.crf:
+            return logits.softmax(dim=-1)
+        return marginals(logits, outputs["transitions"].detach().float(), _chains(tensors))
+
     def compute_scores(self, predictions: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         true, predicted = predictions["tag"], predictions["predicted"]
         if not self.label_set.has_entities:
@@ -315,6 +330,25 @@ class Tagging(Objective):
         return entity_scores(
             self.label_set.entities(true, begins), self.label_set.entities(predicted, begins)
         )
+
+    def diagnosis(self, predictions: Mapping[str, NDArray[Any]]) -> Diagnosis:
+        """Return the confusion matrix of tags, and the scores of each type of entities."""
+        tags, names = self.label_set, self.label_set.names
+        true, predicted = predictions["tag"], predictions["predicted"]
+        matrix = confusions(names, true, predicted)
+        if not tags.has_entities:
+            return Diagnosis(scores_of_classes(names, true, predicted), matrix)
+        begins = predictions["begins"]
+        of_true, of_predicted = (tags.entities(one, begins) for one in (true, predicted))
+        types, count = tags.entity_types, len(tags.entity_types)
+        hits = np.array(of_predicted.matching_types(of_true), dtype=np.int64)
+        scores = label_scores(
+            types,
+            np.bincount(hits, minlength=count),
+            np.bincount(of_true.types, minlength=count),
+            np.bincount(of_predicted.types, minlength=count),
+        )
+        return Diagnosis(scores, matrix)
 
 
 @cache

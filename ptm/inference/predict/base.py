@@ -11,6 +11,7 @@ from ptm.component import classes_in
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.text.corpus import Format
+from ptm.text.plain_words import WordRule
 
 Input = TypeVar("Input")
 
@@ -48,6 +49,8 @@ class PredictionOptions:
     """Answers per question."""
     no_answer_threshold: float | None = None
     """How much better no answer must be than the best one; None: as in the recipe."""
+    words: WordRule | None = None
+    """How a model of tags splits plain text into words; None: by its vocabulary."""
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
 
@@ -71,6 +74,8 @@ class Prediction:
     """As an object of JSON lines."""
     cells: tuple[str, ...]
     """As a line of TSV: one cell per column."""
+    lines: tuple[tuple[str, ...], ...] | None = None
+    """Instead of `cells`: any number of lines of TSV."""
 
 
 class Predictor(ABC, Generic[Input]):
@@ -80,6 +85,8 @@ class Predictor(ABC, Generic[Input]):
     """The type of the objective."""
     formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines")
     """The formats of its output."""
+    uses: ClassVar[tuple[str, ...]] = ("probabilities",)
+    """Those of the options `probabilities` and `words` that have an effect."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
@@ -127,4 +134,11 @@ def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[A
             f"--threshold is for models with objective {_MULTI_LABEL}, but {source.folder} has "
             f"objective {objective.type}. Remove it."
         )
-    return known[objective.type](source, options)
+    predictor = known[objective.type]
+    for name in ("probabilities", "words"):
+        if getattr(options, name) and name not in predictor.uses:
+            raise UserError(
+                f"--{name}: has no effect on a model trained with objective {objective.type}. "
+                "Remove the option."
+            )
+    return predictor(source, options)

@@ -55,7 +55,7 @@ class ChoicePredictor(Predictor[InputChoices]):
         self._options = options
         self._specials = objective.special_token_count(2)
         self._shows_labels = False
-        self._model = RowModel(source, objective, options, output="choice_logits")
+        self._model = RowModel(source, objective, options, outputs=("choice_logits",))
         self._tokenize = TextTokenizer(self._model.tokenizer, None, np.uint32)
         self._reading = source.data_recipe().data
         self._damaged = Damaged()
@@ -122,7 +122,8 @@ class ChoicePredictor(Predictor[InputChoices]):
         for some in self._model.batches(parts.sum(axis=1) + self._specials) if len(parts) else ():
             at = ragged_ranges(starts[some].ravel(), parts[some].ravel())
             texts = TokenSpans(tokens[at], parts[some], None, np.zeros_like(some))
-            found, _ = self._model.run(texts)
+            outputs, _ = self._model.run(texts)
+            found = outputs["choice_logits"].float()
             logits[some] = found[: some.size, 0].cpu().numpy()
         return logits
 

@@ -70,7 +70,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
             )
         self._objective = objective
         self._options = options
-        self._model = RowModel(source, objective, options, output="span_logits")
+        self._model = RowModel(source, objective, options, outputs=("span_logits",))
         longest = self._model.longest
         obstacle = objective.row_obstacle(RowSize(longest, longest))
         if obstacle is not None:
@@ -166,7 +166,8 @@ class ExtractionPredictor(Predictor[InputQuestion]):
             at = ragged_ranges(starts[chosen].ravel(), parts[chosen].ravel())
             answers = np.zeros((chosen.size, 2), dtype=np.int64)
             texts = TokenSpans(tokens[at], parts[chosen], None, spans=answers)
-            logits, tensors = self._model.run(texts)
+            outputs, tensors = self._model.run(texts)
+            logits = outputs["span_logits"].float()
             spans = self._objective.spans({"span_logits": logits}, tensors, count=most)
             for name, tensor in spans.items():
                 array = tensor[: chosen.size].cpu().numpy()

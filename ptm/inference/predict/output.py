@@ -70,4 +70,5 @@ def _lines(predictor: Predictor[Any], window: Window[Any], form: OutputFormat) -
     found = predictor.predict(window.inputs)
     if form == "json_lines":
         return [json.dumps(one.values, ensure_ascii=False, allow_nan=False) for one in found]
-    return ["\t".join(one.cells) for one in found]
+    several = ((one.cells,) if one.lines is None else one.lines for one in found)
+    return ["\t".join(cells) for lines in several for cells in lines]

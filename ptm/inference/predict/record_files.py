@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ptm.inference.predict.base import InputFiles, Window
-from ptm.inference.predict.text_files import STDIN_NAME, found_files
+from ptm.inference.predict.input_files import STDIN_NAME, found_files
 from ptm.recipe.corpus_block import ReadingBlock
 from ptm.text.corpus import CorpusFile, CorpusReader, Layout, ParsedBlock, ReadOptions, recognise
 from ptm.text.corpus.parse import parse

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
+
+import torch
 
 from ptm.components.objectives.regression import Regression
 from ptm.inference.predict.base import (
@@ -23,6 +26,7 @@ class RegressionPredictor(Predictor[InputText]):
     """Predicts numbers. Numbers in the files are repeated beside them, and correlated with them."""
 
     type: ClassVar[str] = "regression"
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective.without_teachers
@@ -34,7 +38,7 @@ class RegressionPredictor(Predictor[InputText]):
         self._reading = source.data_recipe().data
         self._options = options
         self._labelled = False
-        self._moments = _Moments()
+        self._scores: _Scores | None = None
 
     def windows(self, files: InputFiles) -> Iterator[Window[InputText]]:
         return text_windows(
@@ -50,6 +54,7 @@ class RegressionPredictor(Predictor[InputText]):
 
     def predict(self, inputs: Sequence[InputText]) -> list[Prediction]:
         found = [self._prediction(one, None) for one in inputs]
+        labels, numbers = [], []
         for batch in self._model.outputs(inputs):
             for index, number in zip(
                 batch.indices.tolist(), batch.values[:, 0].tolist(), strict=True
@@ -57,8 +62,16 @@ class RegressionPredictor(Predictor[InputText]):
                 label = inputs[index].label
                 found[index] = self._prediction(inputs[index], number)
                 if label is not None and label in self._labels:
-                    self._moments.add(float(label), number)
+                    labels.append(float(label))
+                    numbers.append(number)
+        self._score(labels, numbers)
         return found
+
+    def _score(self, labels: Sequence[float], numbers: Sequence[float]) -> None:
+        if not labels:
+            return
+        self._scores = self._scores or _Scores()
+        self._scores.add(labels, numbers)
 
     def _prediction(self, one: InputText, number: float | None) -> Prediction:
         values: dict[str, object] = {"prediction": number}
@@ -68,49 +81,34 @@ class RegressionPredictor(Predictor[InputText]):
         return Prediction(values, (cell, *((one.label or "",) if self._labelled else ())))
 
     def notes(self) -> list[str]:
-        moments = self._moments
-        if not moments.count:
-            return self._model.notes()
-        return [
-            *self._model.notes(),
-            f"Pearson correlation {moments.correlation:.5f}, mean squared error "
-            f"{moments.mean_squared_error:.5f} on {moments.count:,} labels",
-        ]
+        return [*self._model.notes(), *([str(self._scores)] if self._scores else [])]
 
 
-class _Moments:
-    """Means, variances and the covariance of pairs of numbers, updated one pair at a time.
-
-    Welford 1962: sums of squares would lose all digits of a small variance.
-    """
+class _Scores:
+    """Correlation and error of pairs of numbers, which are not kept."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._means = [0.0, 0.0]
-        self._squares = [0.0, 0.0]
-        self._products = self._errors = 0.0
+        # Takes two seconds, which a file without labels need not wait.
+        from torchmetrics import MeanSquaredError, PearsonCorrCoef
 
-    def add(self, label: float, number: float) -> None:
-        """Add a label and its prediction."""
-        self.count += 1
-        before = (label - self._means[0], number - self._means[1])
-        self._means = [
-            mean + apart / self.count for mean, apart in zip(self._means, before, strict=True)
-        ]
-        after = (label - self._means[0], number - self._means[1])
-        self._squares = [
-            total + first * second
-            for total, first, second in zip(self._squares, before, after, strict=True)
-        ]
-        self._products += before[0] * after[1]
-        self._errors += (label - number) ** 2
+        self._correlation = PearsonCorrCoef().set_dtype(torch.float64)
+        self._error = MeanSquaredError().set_dtype(torch.float64)
+        self._count = 0
 
-    @property
-    def mean_squared_error(self) -> float:
-        return self._errors / self.count
+    def add(self, labels: Sequence[float], numbers: Sequence[float]) -> None:
+        """Add labels and their predictions."""
+        true, predicted = (torch.tensor(one, dtype=torch.float64) for one in (labels, numbers))
+        self._correlation.update(predicted, true)
+        self._error.update(predicted, true)
+        self._count += len(labels)
 
-    @property
-    def correlation(self) -> float:
-        """Pearson's correlation; 0 if one of the series is constant."""
-        scale = math.sqrt(self._squares[0] * self._squares[1])
-        return self._products / scale if scale else 0.0
+    def __str__(self) -> str:
+        with warnings.catch_warnings():
+            # Of a constant series, whose correlation is NaN.
+            warnings.simplefilter("ignore", UserWarning)
+            correlation = float(self._correlation.compute()) if self._count > 1 else math.nan
+        shown = correlation if math.isfinite(correlation) else 0.0
+        return (
+            f"Pearson correlation {shown:.5f}, mean squared error "
+            f"{float(self._error.compute()):.5f} on {self._count:,} labels"
+        )

@@ -5,7 +5,7 @@ Shapes: E examples, K texts per example.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ inputs share are no faster than sorted ones."""
 
 
 class RowModel:
-    """A model up to one of its outputs, with its tokenizer."""
+    """A model up to some of its outputs, with its tokenizer."""
 
     def __init__(
         self,
@@ -39,31 +39,30 @@ class RowModel:
         objective: Objective,
         options: PredictionOptions,
         *,
-        output: str,
+        outputs: tuple[str, ...],
     ) -> None:
-        """`objective`: that of the model, without terms that only training needs. `output`: the
-        name of the tensor that is computed.
+        """`objective`: that of the model, without terms that only training needs. `outputs`: the
+        names of the tensors that are computed.
 
         Raises UserError if weights are missing, or if the inputs may be longer than the model's
         positions.
         """
         recipe = source.recipe()
         self._objective = objective
-        self._output = output
         self.tokenizer = recipe.tokenizer.load()
         self.longest = _sequence_length(source, options)
         """Tokens of the longest row."""
         self._vocabularies = Vocabularies.shared(self.tokenizer.vocabulary)
         plan = build_plan(
             recipe.model, objective, vocabulary_size=self.tokenizer.vocabulary.size
-        ).only(output)
+        ).only(*outputs)
         model = loaded_model(plan, source.tensors(), source=str(source.folder))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device)
         self._half = options.precision == "bf16"
 
-    def run(self, texts: TokenSpans) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output in fp32, and the tensors that the objective made of the texts (E, K).
+    def run(self, texts: TokenSpans) -> tuple[Mapping[str, Tensor], dict[str, Tensor]]:
+        """The outputs by name, and the tensors that the objective made of the texts (E, K).
 
         Both may have further rows, which are padding.
         """
@@ -86,8 +85,7 @@ class RowModel:
             torch.inference_mode(),
             torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half),
         ):
-            found: Tensor = self._model(tensors)[self._output]
-        return found.float(), tensors
+            return self._model(tensors), tensors
 
     def batches(self, lengths: I64) -> Iterator[I64]:
         """Indices of examples of similar `lengths` (E), longest first, in batches.

@@ -1,42 +1,22 @@
-"""Files of texts to predict for: single texts or pairs, with or without labels, in any format.
+"""Texts to predict for: single texts or pairs, with or without labels, in any format.
 
-Every line (or record) is an input, also one that is blank or damaged, so that line n of the output
-belongs to line n of the input.
+Every line (or record) is an input, also one that is blank or damaged.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ptm.errors import UserError
 from ptm.inference.predict.base import InputFiles, Window
+from ptm.inference.predict.input_files import InputLayout, input_windows
 from ptm.recipe.corpus_block import ReadingBlock
-from ptm.text.corpus import (
-    Block,
-    CorpusFile,
-    CorpusReader,
-    ReadOptions,
-    decode_lines,
-    find_corpus,
-    recognise,
-)
+from ptm.text.corpus import Block, CorpusFile, decode_lines
 from ptm.text.corpus.parse import record_rows
-from ptm.text.corpus.pieces import pieces
 from ptm.text.corpus.records import label_text
 from ptm.text.labelled_lines import Columns, columns_to_predict
-
-STDIN = "-"
-STDIN_NAME = "stdin"
-_BLOCK_BYTES = 2**18
-_CHARACTERS = 2**22
-"""Characters after which a window ends, so that its memory is bounded whatever the texts are."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +32,15 @@ class InputText:
     problem: str = ""
     """What is wrong with a damaged line; "" for a text or a blank line."""
 
+    @property
+    def characters(self) -> int:
+        """Characters of its texts."""
+        return sum(map(len, self.texts))
+
+    def with_place(self, place: str) -> InputText:
+        """The same input at another place."""
+        return replace(self, place=place)
+
 
 def text_windows(
     files: InputFiles,
@@ -66,86 +55,12 @@ def text_windows(
     whether a cell is a label, if a line without header may begin with one. Raises UserError if a
     file cannot be read, or a line of plain text has other columns than the file's first one.
     """
-    with found_files(files) as (found, copy):
-        for one in _windows(files, found, reading, is_label=is_label, window=window):
-            yield one if copy is None else _renamed(one, copy)
 
+    def inputs(block: Block, file: CorpusFile) -> Iterator[InputText]:
+        return _inputs(block, file, is_label)
 
-def _renamed(window: Window[InputText], copy: Path) -> Window[InputText]:
-    """`window` with places that name standard input, and not the copy of it."""
-    inputs = [replace(one, place=one.place.replace(str(copy), STDIN_NAME)) for one in window.inputs]
-    return replace(window, inputs=inputs)
-
-
-@contextmanager
-def found_files(files: InputFiles) -> Iterator[tuple[list[CorpusFile], Path | None]]:
-    """The files, standard input copied to a temporary one, and the path of that copy.
-
-    A UserError of the body names standard input, and not the copy of it.
-    """
-    copy = None
-    with ExitStack() as stack:
-        found: list[CorpusFile] = []
-        for pattern in files.patterns:
-            if pattern != STDIN:
-                found += find_corpus([pattern], field="FILE")
-                continue
-            if copy is not None:
-                raise UserError("FILE: - is given twice, but standard input can be read only once.")
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / STDIN_NAME
-            # Formats and fields are recognised by the first bytes, which a pipe gives only once.
-            with copy.open("wb") as out:
-                shutil.copyfileobj(sys.stdin.buffer, out)
-            if not copy.stat().st_size:
-                raise UserError("standard input is empty.")
-            found += find_corpus([str(copy)], field="FILE")
-        try:
-            yield found, copy
-        except UserError as error:
-            if copy is None:
-                raise
-            lines = (str(line).replace(str(copy), STDIN_NAME) for line in error.args)
-            raise UserError(*lines) from error
-
-
-def _windows(
-    files: InputFiles,
-    found: Sequence[CorpusFile],
-    reading: ReadingBlock | None,
-    *,
-    is_label: Callable[[str], bool],
-    window: int,
-) -> Iterator[Window[InputText]]:
-    declared = reading.field_names if reading is not None else {}
-    options = ReadOptions(
-        format=files.format,
-        encoding=files.encoding,
-        fields={**declared, **files.fields},
-        fields_required=bool(files.fields),
-        quoting=reading.quoting if reading is not None else None,
-        columns=(reading.columns or ()) if reading is not None else (),
-        key="",
-    )
-    optional = {"label"} - set(files.fields)
-    recognised = recognise(found, "labelled", options, optional=optional)
-    total = sum(file.bytes for file in recognised)
-    inputs: list[InputText] = []
-    characters = done = 0
-    for index, file in enumerate(recognised):
-        reader = CorpusReader(file, index=index, layout="labelled", block_bytes=_BLOCK_BYTES)
-        bytes_read = 0
-        for block in reader.blocks():
-            bytes_read = block.bytes_read
-            for piece in pieces(block, "labelled"):
-                for one in _inputs(piece, file, is_label):
-                    inputs.append(one)
-                    characters += sum(map(len, one.texts))
-                    if len(inputs) >= window or characters >= _CHARACTERS:
-                        yield Window(inputs, done + bytes_read, total)
-                        inputs, characters = [], 0
-        done += bytes_read
-    if inputs:
-        yield Window(inputs, done, total)
+    how = InputLayout[InputText]("labelled", {"label"}, inputs)
+    return input_windows(files, reading, how, window=window)
 
 
 def _inputs(block: Block, file: CorpusFile, is_label: Callable[[str], bool]) -> Iterator[InputText]:

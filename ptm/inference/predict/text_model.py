@@ -20,7 +20,11 @@ from ptm.errors import UserError
 from ptm.inference.predict.base import PredictionOptions
 from ptm.inference.predict.row_model import RowModel
 from ptm.inference.predict.text_files import InputText
+from ptm.inference.predict.unanswered import Unanswered
 from ptm.interop.sources.base import ModelSource
+from ptm.store.reader import TokenStore
+
+_KINDS = {1: "single texts", 2: "pairs of texts"}
 
 
 @dataclass(frozen=True)
@@ -50,37 +54,40 @@ class TextModel:
         positions.
         """
         self._objective = objective
-        self._rows = RowModel(source, objective, options, output=output)
-        self._longest = self._rows.longest
+        self._output = output
+        self._model = RowModel(source, objective, options, outputs=(output,))
+        self._longest = self._model.longest
         self._texts: int | None = None
-        self._cut = self._empty = 0
-        self._damaged: list[InputText] = []
-        self._damaged_count = 0
+        self._trained = _texts_of_training(source)
+        self._cut = 0
+        self._unanswered = Unanswered()
 
     def outputs(self, inputs: Sequence[InputText]) -> Iterator[TextOutputs]:
         """Yield the outputs for all inputs that have tokens, longest first.
 
         Raises UserError if some inputs are single texts and others are pairs.
         """
-        self._count(inputs)
+        for one in inputs:
+            if not one.texts:
+                self._unanswered.note(one.place, one.problem)
         usable = [index for index, one in enumerate(inputs) if one.texts]
         if not usable:
             return
         count = self._texts_per_input(inputs, usable)
         texts = [text for index in usable for text in inputs[index].texts]
-        tokens, sizes = self._rows.tokenizer.encode_arrays(texts)
+        tokens, sizes = self._model.tokenizer.encode_arrays(texts)
         lengths = sizes.reshape(-1, count)
         starts = exclusive_cumsum(sizes).reshape(-1, count)
         specials = self._objective.special_token_count(count)
         kept = fitting_lengths(lengths, self._longest - specials, specials_per_text=0)
         real = np.flatnonzero(lengths.min(axis=1))
         self._cut += int(np.count_nonzero((lengths - kept)[real].max(axis=1, initial=0)))
-        self._empty += len(usable) - real.size
+        self._unanswered.add_empty(len(usable) - real.size)
         indices = np.array(usable, dtype=np.int64)[real]
         spans = _Spans(tokens, starts[real], kept[real])
-        for chosen in self._rows.batches(spans.lengths + specials):
-            values, _ = self._rows.run(spans.of(chosen))
-            yield TextOutputs(indices[chosen], values[: chosen.size].cpu())
+        for chosen in self._model.batches(spans.part_lengths.sum(axis=1) + specials):
+            outputs, _ = self._model.run(spans.of(chosen))
+            yield TextOutputs(indices[chosen], outputs[self._output][: chosen.size].float().cpu())
 
     def _texts_per_input(self, inputs: Sequence[InputText], usable: Sequence[int]) -> int:
         for index in usable:
@@ -95,31 +102,21 @@ class TextModel:
                 )
         return cast(int, self._texts)
 
-    def _count(self, inputs: Sequence[InputText]) -> None:
-        for one in inputs:
-            if one.problem:
-                self._damaged_count += 1
-                self._damaged = self._damaged or [one]
-            elif not one.texts:
-                self._empty += 1
-
     def notes(self) -> list[str]:
         """Sentences about inputs that were cut, and inputs without an answer."""
         found = []
+        if None not in (self._texts, self._trained) and self._texts != self._trained:
+            given, trained = (_KINDS[count] for count in (self._texts, self._trained) if count)
+            found.append(
+                f"The inputs are {given}, but the model was trained on {trained}: its answers mean "
+                "little."
+            )
         if self._cut:
             found.append(
                 f"{self._cut:,} texts were longer than {self._longest} tokens and were cut at "
                 "their ends. --sequence-length sets the limit."
             )
-        if self._empty:
-            found.append(f"{self._empty:,} inputs have no text, so they have no answer.")
-        if self._damaged:
-            first = self._damaged[0]
-            found.append(
-                f"{self._damaged_count:,} inputs could not be read, so they have no answer; the "
-                f"first is {first.place}: {first.problem.rstrip('.')}."
-            )
-        return found
+        return [*found, *self._unanswered.sentences()]
 
 
 @dataclass(frozen=True)
@@ -130,13 +127,25 @@ class _Spans:
     starts: I64
     part_lengths: I64
 
-    @property
-    def lengths(self) -> I64:
-        return np.asarray(self.part_lengths.sum(axis=1))
-
     def of(self, chosen: I64) -> TokenSpans:
         """The inputs `chosen`; the labels that training would have are 0."""
         parts = self.part_lengths[chosen]
         at = ragged_ranges(self.starts[chosen].ravel(), parts.ravel())
         labels = np.zeros(len(chosen), dtype=np.int64)
         return TokenSpans(self.tokens[at].astype(np.int64), parts, None, labels)
+
+
+def _texts_of_training(source: ModelSource) -> int | None:
+    """Whether the model was trained on single texts (1) or pairs (2); None if it is not known.
+
+    By the fields of its recipe, or by its store if that is on this machine.
+    """
+    data = source.data_recipe().data
+    if data.fields.text_b is not None:
+        return 2
+    try:
+        shards = TokenStore.open(data.store, key="data.store").info.shards
+    except UserError:
+        return None
+    texts = sum(one.sentences for one in shards) / sum(one.documents for one in shards)
+    return int(texts) if texts in (1, 2) else None

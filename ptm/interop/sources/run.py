@@ -39,6 +39,11 @@ class RunSource(ModelSource):
         super().__init__(folder)
         self._checkpoint = _checkpoint(folder / "checkpoints", step)
 
+    @property
+    def step(self) -> int:
+        """The step of its checkpoint."""
+        return self._checkpoint.step
+
     def recipe_data(self) -> dict[str, Any]:
         """Return the run's resolved recipe, with the run's own copies of the tokenizer files."""
         return with_own_tokenizers(read_recipe_data(self.folder / RECIPE), self.folder)

@@ -87,6 +87,21 @@ def cut_finding(info: StoreInfo, cut: int, recipe: DataRecipe) -> Iterator[str]:
     )
 
 
+def tag_findings(info: StoreInfo) -> Iterator[str]:
+    """Yield sentences on tags that `ptm preprocess` changed and words that it could not read.
+
+    It prints them with the first line itself, which a store does not keep.
+    """
+    repaired, lost = (info.report.get(key, 0) for key in ("repaired_tags", "words_without_tokens"))
+    if repaired:
+        yield (
+            f"{repaired:,} tags broke the rules of objective.scheme and were repaired by `ptm "
+            "preprocess`; the entities stay those that seqeval reads"
+        )
+    if lost:
+        yield f"{lost:,} words have no token and became the unknown token"
+
+
 def findings_of(
     store: TokenStore, unknown: int | None, *, recipe: DataRecipe | None
 ) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ptm.loading.stores import preprocessing_of
 from ptm.recipe import Recipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
 from ptm.runs.corpus.counts import CUTTING_LAYOUTS, Repeated, StoreCounts, count_store
-from ptm.runs.corpus.findings import findings_of
+from ptm.runs.corpus.findings import findings_of, tag_findings
 from ptm.runs.corpus.lengths import RowFill
 from ptm.runs.corpus.unknown_strings import UnknownStrings, sample_unknown_strings
 from ptm.runs.show_batch import decoded_rows
@@ -112,7 +112,10 @@ def _report_store(store: TokenStore) -> StoreReport:
         **_common(store, counts),
         fills=tuple(counts.lengths.row_fills(continues=_continues(store), own=None)),
         own_length=None,
-        findings=findings_of(store, counts.unknown_tokens, recipe=None),
+        findings=(
+            *findings_of(store, counts.unknown_tokens, recipe=None),
+            *tag_findings(store.info),
+        ),
         unknown_strings=None,
         no_unknown_strings="they are not in the store. Give the recipe to read the corpus again.",
         repeated=tuple((one, "") for one in counts.duplicates.most_repeated),
@@ -181,7 +184,10 @@ def _report_input(
         **_common(store, counts),
         fills=tuple(counts.lengths.row_fills(continues=_continues(store), own=length)),
         own_length=length,
-        findings=findings_of(store, counts.unknown_tokens, recipe=recipe),
+        findings=(
+            *findings_of(store, counts.unknown_tokens, recipe=recipe),
+            *tag_findings(store.info),
+        ),
         unknown_strings=strings,
         no_unknown_strings=reason,
         repeated=tuple(

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptm.nn.linear_chain_crf import FORBIDDEN, Chains, Transitions, crf_loss, viterbi
+from ptm.nn.linear_chain_crf import (
+    FORBIDDEN,
+    Chains,
+    Transitions,
+    crf_loss,
+    marginals,
+    viterbi,
+)
 
 TAGS = 3
 _WORD, _FIRST, _LAST, _BEGINS, _ENDS = (1 << bit for bit in range(5))
@@ -133,3 +140,18 @@ def test_the_scores_keep_the_type_of_the_emissions() -> None:
     torch.nn.init.normal_(module.weight)
     found = module(torch.zeros(1, 1, TAGS, dtype=torch.bfloat16))
     assert (found.dtype, found.shape) == (torch.bfloat16, (TAGS + 2, TAGS))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_marginals_equal_those_of_all_paths(seed: int) -> None:
+    with torch.inference_mode():
+        emissions, transitions, _ = (one.detach() for one in drawn(seed))
+    found = marginals(emissions, transitions, chains())
+    expected = torch.zeros_like(found)
+    for chain in CHAINS:
+        scores = all_scores(chain, emissions, transitions)
+        likely = torch.stack(list(scores.values())).softmax(dim=0)
+        for path, probability in zip(scores, likely, strict=True):
+            for column, tag in zip(chain.columns, path, strict=True):
+                expected[chain.row, column, tag] += probability
+    assert torch.allclose(found, expected, atol=1e-12)

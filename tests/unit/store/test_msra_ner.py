@@ -11,6 +11,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from ptm.arrays import exclusive_cumsum
 from ptm.data.documents import Documents
 from ptm.data.tagged import BEGINS, tagged_windows
+from ptm.inference.predict.base import InputFiles
+from ptm.inference.predict.tagged_files import InputSentence, SentenceReader
 from ptm.store.preprocess import Preprocessing, preprocess
 from ptm.store.reader import TokenStore
 from ptm.text.corpus import ReadOptions, find_corpus, recognise
@@ -63,3 +65,31 @@ def test_no_gold_entity_is_lost(tmp_path: Path, shared_data: Path, split: str) -
             for first, last, kind in zip(*entities.columns, strict=True)
         ]
         assert ours == gold
+
+
+@pytest.mark.parametrize("split", ENTITIES)
+def test_gold_entities_are_at_their_offsets_in_plain_text(
+    tmp_path: Path, shared_data: Path, split: str
+) -> None:
+    path = shared_data / "msra_ner" / f"{split}.tsv"
+    if not path.is_file():
+        pytest.skip(f"{path} does not exist")
+    reader = SentenceReader(TAGS, "characters")
+
+    def sentences(file: Path) -> list[InputSentence]:
+        windows = reader.windows(InputFiles((str(file),)), None, window=100)
+        return [one for window in windows for one in window.inputs]
+
+    given = sentences(path)
+    plain = tmp_path / "plain.txt"
+    plain.write_text("".join(f"{one.text}\n" for one in given), encoding="utf-8")
+    found = 0
+    for one, same in zip(given, sentences(plain), strict=True):
+        assert (same.text, same.spans) == (one.text, one.spans)
+        assert one.tags is not None
+        gold = get_entities([str(tag) for tag in one.tags])
+        for _, first, last in gold:
+            begin, end = one.spans[first][0], one.spans[last][1]
+            assert same.text[begin:end] == "".join(one.words[first : last + 1])
+        found += len(gold)
+    assert found == ENTITIES[split]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import pearsonr, spearmanr
 
 from ptm.components.objectives.correlation import pearson, spearman
 
@@ -38,3 +39,21 @@ def test_a_constant_series_has_no_correlation() -> None:
     constant = np.full(10, 0.1, dtype=np.float32)
     assert pearson(LABELS, constant) == 0
     assert spearman(constant, PREDICTED) == 0
+
+
+def test_many_equal_values_have_the_correlation_of_scipy() -> None:
+    dice = np.random.default_rng(0)
+    labels = dice.integers(0, 3, 200_000).astype(np.float32)
+    predicted = (labels + dice.normal(size=labels.size)).astype(np.float32)
+    assert spearman(labels, predicted) == pytest.approx(spearmanr(labels, predicted)[0], abs=1e-9)
+
+
+def test_numbers_that_vary_little_around_a_large_mean_have_the_correlation_of_scipy(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    dice = np.random.default_rng(0)
+    labels = 1e6 + 1e-3 * dice.normal(size=500)
+    predicted = 1e6 + 1e-3 * dice.normal(size=500)
+    expected = pearsonr(labels - 1e6, predicted - 1e6)[0]
+    assert pearson(labels, predicted) == pytest.approx(expected, abs=1e-6)
+    assert [str(one.message) for one in recwarn] == []

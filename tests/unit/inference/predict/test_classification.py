@@ -6,8 +6,10 @@ import gzip
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -263,11 +265,11 @@ def test_two_columns_are_label_and_text_or_a_pair(
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "yaml"])
-def test_every_format_of_texts_can_be_declared(
+def test_every_format_can_be_declared(
     run: Path, tmp_path: Path, capsys: Capture, name: str
 ) -> None:
     words = ["predict", str(run), str(tmp_path / "absent"), "--input-format", name]
-    if name in ("conll", "yaml"):
+    if name == "yaml":
         with pytest.raises(SystemExit):
             run_command(words, capsys)
         return
@@ -345,6 +347,23 @@ def test_single_texts_and_pairs_do_not_mix(run: Path, tmp_path: Path, capsys: Ca
     assert f"{tmp_path / 'two'}:1: the input is a pair of texts" in errors
 
 
+def test_inputs_that_the_model_was_not_trained_on_are_noted(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    note = "The inputs are {}, but the model was trained on {}: its answers mean little."
+    (tmp_path / "one").write_text("看书\n", encoding="utf-8")
+    (tmp_path / "two").write_text("看\t书\n", encoding="utf-8")
+    _, _, errors = run_command(["predict", str(run), str(tmp_path / "two")], capsys)
+    assert note.format("pairs of texts", "single texts") in errors
+    _, _, errors = run_command(["predict", str(run), str(tmp_path / "one")], capsys)
+    assert errors == ""
+    write_corpora(tmp_path, texts=2)
+    write_stores(tmp_path)
+    pairs = write_classifier(tmp_path, "pairs")
+    _, _, errors = run_command(["predict", str(pairs), str(tmp_path / "one")], capsys)
+    assert note.format("single texts", "pairs of texts") in errors
+
+
 # Wrong uses, and outputs that end early
 
 
@@ -397,6 +416,19 @@ def test_an_interrupted_command_leaves_no_file(
     code, lines, errors = run_command(words, capsys)
     assert (code, lines, errors) == (EXIT_INTERRUPTED, [], "ptm: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminated_command_leaves_no_file(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts").write_text("看书\n" * 2_000_000, encoding="utf-8")
+    out = tmp_path / "out.tsv"
+    command = [sys.executable, "-m", "ptm", "predict", str(run), str(tmp_path / "texts")]
+    with subprocess.Popen([*command, "--out", str(out)]) as process:
+        while len(list(tmp_path.iterdir())) < 2:
+            assert process.poll() is None, "the command ended by itself"
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["texts"]
 
 
 def test_a_reader_that_stops_ends_the_command_quietly(run: Path, tmp_path: Path) -> None:
