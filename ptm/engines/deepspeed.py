@@ -186,6 +186,12 @@ class _Stages(PipelineModule):  # type: ignore[misc]
         Those of frozen parameters alone do not by themselves.
         """
         state: State = super().forward(forward_input)
+        held = [p for n, p in self.named_parameters(recurse=False) if n.startswith(_PLACEHOLDER)]
+        if held and torch.is_grad_enabled():
+            # Gradients of zero: the norm of a group without any is an error in bf16.
+            at = next(index for index, tensor in enumerate(state) if tensor.is_floating_point())
+            zero = 0.0 * torch.stack([parameter.sum() for parameter in held]).sum()
+            state = (*state[:at], state[at] + zero.to(state[at].dtype), *state[at + 1 :])
         if self.stage_id == self.num_stages - 1 or not torch.is_grad_enabled():
             return state
         return tuple(
@@ -194,6 +200,11 @@ class _Stages(PipelineModule):  # type: ignore[misc]
             else tensor
             for tensor in state
         )
+
+    def get_tied_weights_and_groups(self) -> list[tuple[nn.Parameter, Any]]:
+        """The tied weights whose gradients are reduced: frozen ones have none (bf16: an error)."""
+        found = super().get_tied_weights_and_groups()
+        return [(weight, group) for weight, group in found if weight.requires_grad]
 
     def _partition_layers(self, method: str = "uniform") -> None:
         self.parts = list(self.bounds)
