@@ -88,7 +88,7 @@ def pairs_of(path: Path) -> list[tuple[str, str]]:
 def scores_of(vectors: Any, pairs: Sequence[tuple[str, str]], candidates: Sequence[str]) -> Any:
     """The scores of finding the second text of each pair; `vectors`: of the first texts, then of
     the `candidates`."""
-    from ptm.components.objectives.retrieval import RetrievalTask, retrieval_scores
+    from ptm.components.objectives.scores.retrieval import RetrievalTask, retrieval_scores
 
     numbers = {text: number for number, text in enumerate(candidates)}
     # Texts are compared by number; those of queries are different from all candidates.

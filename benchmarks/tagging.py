@@ -167,7 +167,7 @@ def transformers_model(recipe: Any, plan: Any) -> Any:
 
 def dictionary(data: str) -> None:
     """Print the scores of a dictionary of the entities of train.tsv."""
-    from ptm.components.objectives.class_scores import entity_scores
+    from ptm.components.objectives.scores.class_scores import entity_scores
     from ptm.text.tags import TagSet, tags_of_entities
 
     tag_set = TagSet(tags_of_entities(KINDS, "bio"), scheme="bio")

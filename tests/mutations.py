@@ -448,7 +448,7 @@ MUTATIONS = {
         ("tests/unit/store/test_question_store.py -k characters",),
     ),
     "CMRC's F1 is that of a subsequence": Mutation(
-        "ptm/components/objectives/cmrc_scores.py",
+        "ptm/components/objectives/scores/cmrc_scores.py",
         "if one == other else 0)",
         "if one == other else max(row[-1], above[column + 1]))",
         ("tests/unit/components/objectives/test_answer_scores.py -k segments",),

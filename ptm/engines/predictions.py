@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ptm.components.objectives import Objective
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
-from ptm.components.objectives.diagnosis import Diagnosis
+from ptm.components.objectives.scores.diagnosis import Diagnosis
 from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 
 Predictions = Mapping[str, NDArray[Any]]

@@ -106,8 +106,8 @@ class DataBlock(ReadingBlock):
     lines, CSV, TSV, parquet or Arrow is one document (with sentences, one line of its text is a
     sentence), pair, triplet, labelled text or tagged sentence. questions: paragraphs with questions
     whose answers are spans of them, in SQuAD's JSON; or one question per record of JSON lines,
-    parquet or Arrow ([questions.md](questions.md#questions)). choices: questions with several choices
-    each, in JSON (C3, RACE), JSON lines, CSV, TSV, parquet or Arrow
+    parquet or Arrow ([questions.md](questions.md#questions)). choices: questions with several
+    choices each, in JSON (C3, RACE), JSON lines, CSV, TSV, parquet or Arrow
     ([questions.md](questions.md#multiple-choice))."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Share of the distinct documents that is held out for evaluation, chosen by their hash; 0: no

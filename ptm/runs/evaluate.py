@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ptm.components.objectives.diagnosis import Diagnosis
+from ptm.components.objectives.scores.diagnosis import Diagnosis
 
 from ptm.engines.metric_sums import (
     CountingIterator,

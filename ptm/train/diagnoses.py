@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ptm.components.objectives.diagnosis import (
+from ptm.components.objectives.scores.diagnosis import (
     Confusion,
     Diagnosis,
     LabelScore,

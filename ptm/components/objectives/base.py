@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64
 from ptm.component import Config
-from ptm.components.objectives.diagnosis import Diagnosis
+from ptm.components.objectives.scores.diagnosis import Diagnosis
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize

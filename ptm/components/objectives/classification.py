@@ -22,21 +22,21 @@ from ptm.components.objectives.class_labels import (
     label_set,
     weight_of_each,
 )
-from ptm.components.objectives.class_scores import (
+from ptm.components.objectives.labelled_texts import LabelledObjective
+from ptm.components.objectives.masked_tokens import MASKED_METRICS
+from ptm.components.objectives.scores.class_scores import (
     f1_of,
     macro_f1,
     matthews_correlation,
     micro_f1,
 )
-from ptm.components.objectives.diagnosis import (
+from ptm.components.objectives.scores.diagnosis import (
     Diagnosis,
     WorstExample,
     confusions,
     largest,
     scores_of_classes,
 )
-from ptm.components.objectives.labelled_texts import LabelledObjective
-from ptm.components.objectives.masked_tokens import MASKED_METRICS
 from ptm.text.labels import LabelSet
 
 if TYPE_CHECKING:

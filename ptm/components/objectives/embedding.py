@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptm.components.objectives.base import EXAMPLE_NUMBERS, Metric, Score
-from ptm.components.objectives.correlation import pearson, spearman
 from ptm.components.objectives.embedded_texts import HASHES, LABELS, ROLES, EmbeddedTexts, Loss
-from ptm.components.objectives.retrieval import RETRIEVAL_SCORES, RetrievalTask, retrieval_scores
+from ptm.components.objectives.scores.correlation import pearson, spearman
+from ptm.components.objectives.scores.retrieval import (
+    RETRIEVAL_SCORES,
+    RetrievalTask,
+    retrieval_scores,
+)
 from ptm.nn.model_shape import ANCHOR, NEGATIVE
 from ptm.text.labels import numbers_of
 

@@ -27,9 +27,13 @@ from ptm.components.objectives.base import (
     SpanView,
 )
 from ptm.components.objectives.classifier_head import TokenHead
-from ptm.components.objectives.cmrc_scores import cmrc_scores
 from ptm.components.objectives.masked_tokens import add_special_tokens
-from ptm.components.objectives.squad_scores import best_threshold, squad2_scores, squad_scores
+from ptm.components.objectives.scores.cmrc_scores import cmrc_scores
+from ptm.components.objectives.scores.squad_scores import (
+    best_threshold,
+    squad2_scores,
+    squad_scores,
+)
 from ptm.components.objectives.template import Template
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans

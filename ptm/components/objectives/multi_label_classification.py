@@ -21,9 +21,9 @@ from ptm.components.objectives.class_labels import (
     label_set,
     weight_of_each,
 )
-from ptm.components.objectives.class_scores import multi_label_f1
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.components.objectives.masked_tokens import MASKED_METRICS
+from ptm.components.objectives.scores.class_scores import multi_label_f1
 from ptm.data.examples import ExamplesType
 from ptm.data.labelled import MultiLabelledTexts
 from ptm.text.labels import MultiLabelSet

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from numpy.typing import NDArray
 
 from ptm.components.objectives.base import EXAMPLE_NUMBERS, Metric, Score
-from ptm.components.objectives.correlation import pearson, spearman
-from ptm.components.objectives.diagnosis import Diagnosis, WorstExample, largest
 from ptm.components.objectives.labelled_texts import LabelledObjective
 from ptm.components.objectives.masked_tokens import MASKED_METRICS
+from ptm.components.objectives.scores.correlation import pearson, spearman
+from ptm.components.objectives.scores.diagnosis import Diagnosis, WorstExample, largest
 from ptm.text.labels import LabelSet, NumberLabels, numbers_of
 
 if TYPE_CHECKING:

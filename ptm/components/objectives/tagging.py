@@ -26,15 +26,15 @@ from ptm.components.objectives.base import (
     TagView,
 )
 from ptm.components.objectives.class_labels import ClassWeights, check_names, weight_of_each
-from ptm.components.objectives.class_scores import entity_scores, macro_f1
 from ptm.components.objectives.classifier_head import TokenHead
-from ptm.components.objectives.diagnosis import (
+from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
+from ptm.components.objectives.scores.class_scores import entity_scores, macro_f1
+from ptm.components.objectives.scores.diagnosis import (
     Diagnosis,
     confusions,
     label_scores,
     scores_of_classes,
 )
-from ptm.components.objectives.masked_tokens import add_special_tokens, length_with_special_tokens
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize

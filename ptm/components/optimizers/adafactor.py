@@ -86,7 +86,7 @@ class Adafactor(Optimizer):
         *,
         hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
-        from ptm.nn.adafactor import AdafactorUpdates
+        from ptm.nn.optimizers.adafactor import AdafactorUpdates
 
         return AdafactorUpdates(
             self.groups(parameters, rates),

@@ -46,7 +46,7 @@ class Lamb(Optimizer):
         *,
         hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
-        from ptm.nn.lamb import LambUpdates
+        from ptm.nn.optimizers.lamb import LambUpdates
 
         return LambUpdates(
             self.groups(parameters, rates),

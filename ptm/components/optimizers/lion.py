@@ -37,7 +37,7 @@ class Lion(Optimizer):
         *,
         hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
-        from ptm.nn.lion import LionUpdates
+        from ptm.nn.optimizers.lion import LionUpdates
 
         return LionUpdates(
             self.groups(parameters, rates),

@@ -67,7 +67,7 @@ class Muon(Optimizer):
     ) -> torch.optim.Optimizer:
         import torch
 
-        from ptm.nn.muon import JoinedOptimizers
+        from ptm.nn.optimizers.muon import JoinedOptimizers
 
         named = dict(parameters)
         matrices = {name: named[name] for name in named if name in hidden}

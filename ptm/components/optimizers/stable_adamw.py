@@ -43,7 +43,7 @@ class StableAdamW(Optimizer):
         *,
         hidden: Collection[str] = (),
     ) -> torch.optim.Optimizer:
-        from ptm.nn.stable_adamw import StableAdamWUpdates
+        from ptm.nn.optimizers.stable_adamw import StableAdamWUpdates
 
         return StableAdamWUpdates(
             self.groups(parameters, rates),

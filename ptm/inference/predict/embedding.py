@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ptm.components.objectives.correlation import pearson, spearman
+from ptm.components.objectives.scores.correlation import pearson, spearman
 from ptm.errors import UserError
 from ptm.inference.embed import Embedder
 from ptm.inference.predict.base import (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, Flags, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
-from ptm.components.objectives.class_scores import EntityCounts
+from ptm.components.objectives.scores.class_scores import EntityCounts
 from ptm.components.objectives.tagging import Tagging
 from ptm.data.examples import TokenSpans
 from ptm.data.tagged import BEGINS, ENDS, word_windows

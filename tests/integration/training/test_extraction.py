@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import BertForQuestionAnswering
 
 from ptm.cli import main
-from ptm.components.objectives.squad_scores import squad2_scores, squad_scores
+from ptm.components.objectives.scores.squad_scores import squad2_scores, squad_scores
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER
 from ptm.interop.sources.open import open_source
 from ptm.runs.evaluate import evaluate_source

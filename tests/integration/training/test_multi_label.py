@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 from torch.nn import functional as F
 
 from ptm.cli import main
-from ptm.components.objectives.class_scores import multi_label_f1
+from ptm.components.objectives.scores.class_scores import multi_label_f1
 from ptm.data.documents import Documents
 from ptm.data.labelled import labelled_texts
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, EXIT_USER, UserError

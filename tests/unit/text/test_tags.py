@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from seqeval.metrics.sequence_labeling import get_entities
 
-from ptm.components.objectives.class_scores import entity_scores
+from ptm.components.objectives.scores.class_scores import entity_scores
 from ptm.errors import UserError
 from ptm.text.tags import Scheme, TagSet, tags_of_entities
 

@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 from nltk.tokenize.destructive import NLTKWordTokenizer
 
-from ptm.components.objectives.cmrc_scores import cmrc_scores, longest_common_substring, segments
-from ptm.components.objectives.squad_scores import best_threshold, squad2_scores, squad_scores
-from ptm.components.objectives.treebank_words import treebank_words
+from ptm.components.objectives.scores.cmrc_scores import (
+    cmrc_scores,
+    longest_common_substring,
+    segments,
+)
+from ptm.components.objectives.scores.squad_scores import (
+    best_threshold,
+    squad2_scores,
+    squad_scores,
+)
+from ptm.components.objectives.scores.treebank_words import treebank_words
 
 CASES = json.loads(
     (Path(__file__).parents[3] / "fixtures" / "answer_scores.json").read_text(encoding="utf-8")

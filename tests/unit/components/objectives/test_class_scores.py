@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from ptm.components.objectives.class_scores import (
+from ptm.components.objectives.scores.class_scores import (
     f1_of,
     macro_f1,
     matthews_correlation,

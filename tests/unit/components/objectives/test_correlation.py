@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from ptm.components.objectives.correlation import pearson, spearman
+from ptm.components.objectives.scores.correlation import pearson, spearman
 
 LABELS = np.array([0, 1, 1, 2.5, 2.5, 2.5, 4, 5, 0.2, 3.8])
 PREDICTED = np.array([0.3, 0.3, 1.2, 2.0, 2.2, 2.0, 3.9, 3.9, 0.3, 5.1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptm.components.objectives import retrieval
-from ptm.components.objectives.retrieval import RetrievalTask, retrieval_scores
+from ptm.components.objectives.scores import retrieval
+from ptm.components.objectives.scores.retrieval import RetrievalTask, retrieval_scores
 
 
 def task_of(queries: list[int], positives: list[int], others: list[int]) -> RetrievalTask:

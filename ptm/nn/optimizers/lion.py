@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ptm.nn.parameter_updates import ParameterUpdates, Shape, State, gradient_of
+from ptm.nn.optimizers.parameter_updates import ParameterUpdates, Shape, State, gradient_of
 
 
 class LionUpdates(ParameterUpdates):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ptm.components.objectives.treebank_words import treebank_words
+from ptm.components.objectives.scores.treebank_words import treebank_words
 
 _CHINESE = re.compile("[\u4e00-\u9fa5]")
 # The script compares single characters, so that its "……" matches nothing.

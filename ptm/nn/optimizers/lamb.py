@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.nn.parameter_updates import (
+from ptm.nn.optimizers.parameter_updates import (
     ParameterUpdates,
     Shape,
     State,

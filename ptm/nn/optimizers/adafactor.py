@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptm.nn.parameter_updates import ParameterUpdates, Shape, State, gradient_of
+from ptm.nn.optimizers.parameter_updates import ParameterUpdates, Shape, State, gradient_of
 
 
 class AdafactorUpdates(ParameterUpdates):

@@ -1,0 +1,1 @@
+"""Scores of evaluation sets: what the official scripts and libraries of each task compute."""

@@ -1,0 +1,1 @@
+"""Optimizers: the updates of the parameters, as torch optimizers."""
