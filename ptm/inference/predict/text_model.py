@@ -140,10 +140,10 @@ def _texts_of_training(source: ModelSource) -> int | None:
 
     By the fields of its recipe, or by its store if that is on this machine.
     """
-    data = source.data_recipe().data
-    if data.fields.text_b is not None:
-        return 2
     try:
+        data = source.data_recipe().data
+        if data.fields.text_b is not None:
+            return 2
         shards = TokenStore.open(data.store, key="data.store").info.shards
     except UserError:
         return None

@@ -67,7 +67,7 @@ def test_an_albert_whose_norms_are_gamma_and_beta_is_imported(
     assert same(changed(theirs, tmp_path / "old", gamma_and_beta), theirs.folder)
 
 
-def test_a_t5_that_classifies_sequences_is_imported_without_its_head(
+def test_a_t5_that_classifies_sequences_is_imported_with_its_head(
     tmp_path: Path, saved: BuildSaved
 ) -> None:
     theirs = saved(PLAIN_IMPORTS[encoder_decoders.T5])
@@ -76,10 +76,10 @@ def test_a_t5_that_classifies_sequences_is_imported_without_its_head(
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
     report = import_from_huggingface(str(folder), tmp_path / "out")
-    heads = {name for name in model.state_dict() if name.startswith("classification_head.")}
-    assert set(report.left_out) == heads
-    found = HuggingFaceFolder(folder).canonical()["word_embedding.weight"]
-    assert torch.equal(found, model.transformer.shared.weight)
+    assert report.left_out == ()
+    found = HuggingFaceFolder(folder).canonical()
+    assert torch.equal(found["word_embedding.weight"], model.transformer.shared.weight)
+    assert torch.equal(found["classifier.weight"], model.classification_head.out_proj.weight)
 
 
 @pytest.mark.parametrize(
