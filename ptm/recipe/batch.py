@@ -29,8 +29,9 @@ class BatchPlan:
 
     def __str__(self) -> str:
         return (
-            f"{self.global_batch_size} rows per step = {self.ranks} data-parallel ranks x "
-            f"{self.accumulation} accumulated x {self.micro_batch_size} rows per micro-batch"
+            f"{self.global_batch_size} rows = {self.ranks} data-parallel "
+            f"{'rank' if self.ranks == 1 else 'ranks'} x {self.accumulation} accumulated x "
+            f"{self.micro_batch_size} per micro-batch"
         )
 
 

@@ -19,8 +19,6 @@ def header_lines(
         f"{folder}: {parameters:,} parameters, objective {recipe.objective.type}",
         f"data: {rows:,} rows per epoch ({100 * inputs.train.fill:.1f} % real tokens), "
         f"{epochs:.4g} epochs in {inputs.steps:,} steps",
-        f"batch: {batch.global_batch_size} rows = {batch.ranks} data-parallel "
-        f"{'rank' if batch.ranks == 1 else 'ranks'} x {batch.accumulation} accumulated x "
-        f"{batch.micro_batch_size} per micro-batch",
+        f"batch: {batch}",
         f"engine: {recipe.engine}, {ranks}",
     ]

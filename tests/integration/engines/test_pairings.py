@@ -22,7 +22,7 @@ from tests.support.covers import by_default
 from tests.support.launched import Launch, launched
 from tests.support.pairings import described, draw, encoders, objectives
 
-DRAWS = range(70)
+DRAWS = range(90)
 WITHIN = 1e-5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +121,32 @@ def bundled_files(bundled: Bundled, folder: Path) -> Files:
     spaced = [" ".join(text[:40].replace(" ", "")) for text in chosen]
     texts["tagged"] = "\n".join(
         f"{words}\t{' '.join(tags[: words.count(' ') + 1])}" for words in spaced
+    )
+    texts["triplets"] = "\n".join(
+        f"{source}\t{target}\t{other}"
+        for (source, target), (_, other) in zip(halves, reversed(halves), strict=True)
+        if target != other
+    )
+    # The answer to each question is the second quarter of the context.
+    quarters = [(text, text[len(text) // 4 : len(text) // 2].strip()) for text in chosen]
+    texts["questions"] = "\n".join(
+        json.dumps(
+            {
+                "id": str(number),
+                "context": text,
+                "question": text[:12],
+                "answers": {"text": [answer], "answer_start": [text.index(answer)]},
+            }
+        )
+        for number, (text, answer) in enumerate(quarters)
+        if answer
+    )
+    texts["choices"] = "\n".join(
+        json.dumps(
+            {"context": text, "question": text[:12], "choices": [answer, "no", "yes"], "label": 0}
+        )
+        for text, answer in quarters
+        if answer not in ("", "no", "yes")
     )
     for layout, text in texts.items():
         (made.folder / f"{layout}.txt").write_text(text + "\n", encoding="utf-8")
