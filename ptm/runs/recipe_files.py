@@ -6,11 +6,10 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ptm.errors import UserError
+from ptm.errors import UserError, closest, nearest
 from ptm.files.bundled import bundled_root
-from ptm.errors import nearest
 
 _RECIPES = "recipes"
 _OTHERS = ("ds_configs", "launch", "hostfile.example")
@@ -39,7 +38,9 @@ def bundled_recipes(names: Sequence[str] = ()) -> list[BundledRecipe]:
     chosen = [name for name in files if not names or any(_is_below(name, one) for one in names)]
     for one in names:
         if not any(_is_below(name, one) for name in files):
-            raise UserError(f'recipes: there is no "{one}".{nearest(one, _names_of(files))}')
+            close = closest(one, sorted(_names_of(files)))
+            hint = nearest(one, [close] if close else {name.split("/")[0] for name in files})
+            raise UserError(f'recipes: there is no "{one}".{hint}')
     return [BundledRecipe(name, files[name], _summary(files[name])) for name in chosen]
 
 
@@ -85,7 +86,8 @@ def _is_below(name: str, wanted: str) -> bool:
 
 
 def _names_of(files: dict[str, Path]) -> set[str]:
-    return set(files) | {name.rpartition("/")[0] for name in files}
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    return set(files) | folders - {"."}
 
 
 def _sources(root: Path, name: str) -> Iterator[Path]:

@@ -15,13 +15,15 @@ from ptm.files.writing import write_file
 from ptm.recipe.saved_files import RECIPE, read_environment, read_recipe_data
 from ptm.runs.compare import compare
 from ptm.runs.page.data import RunCurves, charts_of, run_curves
-from ptm.runs.page.html import page_html, table_section, text_section
+from ptm.runs.page.html import GENERATOR, page_html, table_section, text_section
 from ptm.runs.status import RunStatus, run_status
 from ptm.runs.report_diagnosis import STYLE, diagnosis_section
 from ptm.train.diagnoses import read_diagnoses
 
 _PARAMETERS = re.compile(r": ([\d,]+) parameters")
 _LOG_BYTES = 64 * MEGABYTE
+_BEGIN = 4096
+"""Bytes of a page that name the program that wrote it."""
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
@@ -35,6 +37,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
             raise UserError(f'"{run}" is not a run: it has no recipe.yaml.')
     if len({run.resolve() for run in runs}) < len(runs):
         raise UserError("report: a run is given twice.")
+    if out is not None and out.exists() and not _is_page(out):
+        raise UserError(f"{out}: the file exists and is no page of `ptm report`. Give another name.")
     page = report_page(runs)
     path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     try:
@@ -42,6 +46,15 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}.") from error
     return path
+
+
+def _is_page(path: Path) -> bool:
+    """Whether `ptm report` wrote the file, so that it may be replaced."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR.encode() in file.read(_BEGIN)
+    except OSError:
+        return False
 
 
 def report_page(runs: Sequence[Path]) -> str:

@@ -37,6 +37,8 @@ class RankStatus(BaseModel):
     time: float
     phase: str
     step: int
+    steps: int | None = None
+    """Steps of the whole run, once they are known."""
     code: int | None = None
     """Exit code; None while the rank runs, and of a rank that was killed."""
     error: str | None = None
@@ -52,7 +54,7 @@ class RunStatus:
     """Why it died or is damaged."""
     step: int = 0
     steps: int | None = None
-    """Steps of the whole run; None if its recipe counts epochs."""
+    """Steps of the whole run; None if its recipe counts epochs and no rank has written them."""
     saved_step: int | None = None
     """Step of the newest checkpoint."""
     losses: Mapping[str, float] | None = None
@@ -92,6 +94,8 @@ def run_status(run: Path) -> RunStatus:
         steps = train["steps"] if isinstance(train["steps"], int) else None
         recipe = _in_words(data)
         ranks = read_ranks(run)
+        # Epochs have a number of steps only once the store was read.
+        steps = next((rank.steps for rank in ranks if rank.steps is not None), steps)
     except UserError as error:
         return RunStatus(run, "damaged", reason=str(error))
     except (KeyError, TypeError) as error:

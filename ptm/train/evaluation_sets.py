@@ -119,10 +119,12 @@ class EvaluationSets:
         Both mappings are keyed by `metric_key`.
         """
         names = (*((EVAL,) if self._shares else ()), *self._sets)
+        better = [one.name for one in self._objective.metrics if one.higher_is_better]
+        shown = ("loss", "perplexity", *better, *(score.name for score in self._objective.scores))
         for name in names if before and after else ():
             changes = (
                 f"{metric} {first:.4f} -> {last:.4f}"
-                for metric in ("loss", "perplexity", *(s.name for s in self._objective.scores))
+                for metric in shown
                 if (first := before.get(metric_key(name, metric))) is not None
                 and (last := after.get(metric_key(name, metric))) is not None
             )

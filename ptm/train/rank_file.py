@@ -48,6 +48,8 @@ class RankFile:
             "launch": os.environ.get("PTM_LAUNCH"),
         }
         self._several = world_size > 1
+        self.steps: int | None = None
+        """Steps of the whole run, once they are known."""
         self.code = EXIT_FAULT
         """The exit code to record when the rank ends without an error."""
         self._phase = ""
@@ -104,7 +106,7 @@ class RankFile:
 
     def _write(self, **fields: Any) -> None:
         """Replace the file. A full disk must not stop the training."""
-        text = json.dumps({**self._identity, "time": time.time(), **fields})
+        text = json.dumps({**self._identity, "time": time.time(), "steps": self.steps, **fields})
         with suppress(OSError):
             write_file(self._path, text)
 

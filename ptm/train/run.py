@@ -216,6 +216,7 @@ def _train_in(
         steps=inputs.steps, is_active=ranks.is_main, higher=recipe.objective.higher_is_better
     )
     rank_file.on_note = display.note
+    rank_file.steps = inputs.steps
     trainer = _trainer(folder, recipe, inputs, ranks, rank_file, display)
     first = InitialWeights(inputs.plan, recipe.model, seed=recipe.seed)
     if checkpoint is not None:

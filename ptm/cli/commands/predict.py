@@ -135,6 +135,10 @@ def run(parsed: argparse.Namespace) -> int:
         folder = out if out.is_dir() else out.parent
         what = "is a folder. Give a file" if out.is_dir() else "is not a folder. Create it"
         raise UserError(f'--out "{out}": "{folder}" {what}.')
+    if out is not None and out.exists():
+        for file in parsed.files:
+            if Path(file).exists() and out.samefile(file):
+                raise UserError(f'--out "{out}": the file is one of the inputs. Give another name.')
     if parsed.threshold is not None and not 0 < parsed.threshold < 1:
         raise UserError(f"--threshold {parsed.threshold}: must be between 0 and 1.")
     files = _input_files(parsed)

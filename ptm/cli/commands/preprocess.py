@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_quiet, add_recipe, recipe_of
-from ptm.cli.console import print_done
+from ptm.cli.console import print_done, print_error
 from ptm.cli.progress import ProgressLine
+from ptm.cli.signals import exit_on_signals
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -43,9 +44,14 @@ def run(parsed: argparse.Namespace) -> int:
     if recipe.data.sources:
         _check_folder_of_sources(recipe)
         _check_existing_stores(recipe)
-    for one in recipe.data.corpora.values():
-        if one.corpus_patterns:
-            _preprocess(one, recipe, fresh=parsed.fresh)
+    try:
+        with exit_on_signals():
+            for one in recipe.data.corpora.values():
+                if one.corpus_patterns:
+                    _preprocess(one, recipe, fresh=parsed.fresh)
+    except (KeyboardInterrupt, SystemExit):
+        print_error("ptm: finished shards are kept; the same command continues")
+        raise
     return EXIT_DONE
 
 

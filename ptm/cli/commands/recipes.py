@@ -28,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         metavar="DIR",
         type=Path,
-        default=Path(),
         help="with --copy: the folder in which recipes/ is made (default: the current one)",
     )
 
@@ -36,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from ptm.runs.recipe_files import bundled_recipes, copy_bundled
 
+    if parsed.to is not None and not parsed.copy:
+        raise UserError("--to is for --copy.")
     if parsed.copy:
         if not parsed.names:
             raise UserError("recipes --copy: name what to copy, such as quickstart or bert/tiny.")
-        written = copy_bundled(parsed.names, parsed.to)
+        written = copy_bundled(parsed.names, parsed.to or Path())
         for path in written:
             print_done(str(path))
         if not written:

@@ -14,6 +14,8 @@ from ptm.store.format import StoreInfo
 from ptm.store.reader import TokenStore
 
 _MOST_UNKNOWN = 0.01
+_OTHER_LANGUAGE = 0.1
+"""Share of unknown tokens from which a vocabulary may be that of another language."""
 _MOST_CUT = 0.05
 
 
@@ -31,10 +33,12 @@ def unknown_finding(info: StoreInfo, unknown: int | None, *, vocabulary: str) ->
             "this corpus"
         )
     elif unknown > _MOST_UNKNOWN * info.tokens:
+        many = unknown > _OTHER_LANGUAGE * info.tokens
+        what = "may be the vocabulary of another language" if many else "lacks some characters"
         yield (
             f"{100 * unknown / info.tokens:.1f} % of the tokens are unknown, which teach a model "
-            f"nothing. {vocabulary} may be the vocabulary of another language; `ptm vocab train` "
-            "makes one from this corpus"
+            f"nothing. {vocabulary} {what} (`ptm corpus` lists them); `ptm vocab train` makes one "
+            "from this corpus"
         )
 
 

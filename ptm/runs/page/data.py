@@ -91,7 +91,7 @@ def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
         for metric, split, steps, values in _series(run.records):
             same = (split, steps, values)
             # mlm_loss is the loss if it is its only term.
-            if len(set(values)) < 2 or same in drawn:
+            if same in drawn or not _varies(metric, split, runs):
                 continue
             drawn.add(same)
             group, title, label = _place(metric, split)
@@ -100,6 +100,17 @@ def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
             found.setdefault((group, title), []).append(line)
     charts = [Chart(group, title, _coloured(lines)) for (group, title), lines in found.items()]
     return sorted(charts, key=lambda chart: (_ORDER.index(chart.group), *_rank(chart.title)))
+
+
+def _varies(metric: str, split: str, runs: Sequence[RunCurves]) -> bool:
+    """Whether a metric of a split has different values within a run, or between the runs."""
+    found = {
+        record[metric]
+        for run in runs
+        for record in run.records
+        if record["split"] == split and isinstance(record.get(metric), int | float)
+    }
+    return len(found) > 1
 
 
 def _dash(number: int) -> tuple[int, ...]:

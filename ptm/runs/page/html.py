@@ -13,6 +13,8 @@ from ptm.runs.page.data import Chart, Line, Mark
 
 _ASSETS = Path(__file__).parent / "assets"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+GENERATOR = '<meta name="generator" content="ptm report">'
+"""Marks a file as a page that ptm may replace."""
 _TOOLS = """<div class="tools">
 <label>smoothing <input id="smoothing" type="range" min="0" max="0.98" step="0.02" value="0"></label>
 <label><input id="log" type="checkbox"> log scale</label>
@@ -41,6 +43,7 @@ def page_html(
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"{GENERATOR}"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title>{head}</head><body>"

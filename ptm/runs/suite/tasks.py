@@ -105,6 +105,8 @@ def recipe_files(patterns: Sequence[str]) -> dict[str, str]:
             files = sorted(map(str, path.rglob("*.yaml")))
         else:
             files = [pattern] if path.is_file() else sorted(glob.glob(pattern, recursive=True))
+        if not files and path.is_dir():
+            raise UserError(f'"{pattern}": the folder has no recipes (files that end in .yaml).')
         if not files:
             raise UserError(f'"{pattern}": there is no such recipe. Give files, folders or globs.')
         for file in files:

@@ -68,3 +68,9 @@ def test_a_wheel_has_every_folder_of_these_files() -> None:
     assert {f"share/ptm/{folder}" for folder in folders} <= set(data_files)
     assert all(data_files[f"share/ptm/{folder}"] == [f"{folder}/*.*"] for folder in folders)
     assert all("." in Path(name).name for name in listed)
+
+
+def test_a_name_that_resembles_none_lists_the_folders() -> None:
+    with pytest.raises(UserError, match=r"Choose one of: .*\bfinetune\b") as caught:
+        bundled_recipes(["nosuch"])
+    assert len(str(caught.value)) < 500

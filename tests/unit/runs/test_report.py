@@ -164,3 +164,27 @@ def test_wrong_uses_are_errors(
         assert main(["report", *words]) == EXIT_USER
         assert message in capsys.readouterr().err
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == EXIT_DONE
+
+
+def test_only_a_page_is_overwritten(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = run / "corpus.tsv"
+    corpus.write_text("1\ta text\n", encoding="utf-8")
+    assert main(["report", str(run), "--out", str(corpus)]) == EXIT_USER
+    assert "is no page of `ptm report`" in capsys.readouterr().err
+    assert corpus.read_text(encoding="utf-8") == "1\ta text\n"
+    page = run / "page.html"
+    for _ in range(2):
+        assert main(["report", str(run), "--out", str(page)]) == EXIT_DONE
+
+
+def test_a_curve_is_constant_only_if_it_is_so_in_all_runs(tmp_path: Path) -> None:
+    curves = []
+    for name, values in (("flat", (0.5, 0.5)), ("steep", (0.5, 0.9))):
+        found = [
+            {"step": step, "split": "dev", "loss": 1.0, "f1": value}
+            for step, value in enumerate(values, start=1)
+        ]
+        curves.append(run_curves(write_run(tmp_path / name, records=found)))
+    (chart,) = charts_of(curves)
+    assert (chart.title, [line.name for line in chart.lines]) == ("f1", ["flat dev", "steep dev"])
+    assert charts_of(curves[:1]) == []

@@ -79,6 +79,13 @@ def test_a_rank_of_another_host_is_dead_after_ten_silent_minutes(run: Path) -> N
     assert run_status(run).state == "died"
 
 
+def test_the_steps_of_epochs_are_those_that_the_ranks_wrote(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", "train.steps=null", "train.epochs=3", records=[TRAIN])
+    assert run_status(run).steps is None
+    write_rank(run, 0, **{**ENDED, "code": EXIT_DONE, "steps": 80})
+    assert (run_status(run).steps, run_status(run).share) == (80, 0.5)
+
+
 def test_a_run_without_rank_files_is_done_after_its_last_step(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "a", "train.steps=40", records=[TRAIN])
     part = write_run(tmp_path / "b", "train.steps=80", records=[TRAIN])

@@ -456,6 +456,28 @@ def test_workers_end_when_their_parent_is_killed(
     assert not end_parent_alone(start_and_wait_for_a_shard(again, tmp_path / "store.partial"))
 
 
+def test_a_terminated_run_ends_its_workers_and_says_how_to_continue(
+    command: Command, bundled: Bundled, long_corpus: Path, tmp_path: Path
+) -> None:
+    again = command(long_corpus, bundled.vocab, tmp_path / "store", "data.workers=2")
+    process = subprocess.Popen(
+        again,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list((tmp_path / "store.partial").glob("shard-*.json")):
+        assert process.poll() is None, "the process ended before it could be stopped"
+        time.sleep(0.002)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "finished shards are kept; the same command continues" in errors
+    assert [one for one in workers if one.is_running() and one.status() != "zombie"] == []
+
+
 def test_workers_that_are_still_starting_end_when_their_parent_is_killed(
     command: Command, bundled: Bundled, long_corpus: Path, tmp_path: Path
 ) -> None:

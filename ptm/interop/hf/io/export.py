@@ -195,9 +195,10 @@ def family_for(recipe: ModelRecipe, vocabulary: Vocabulary, *, source: str) -> F
     """
     encoder = recipe.model.encoder
     if not encoder.has_attention:
-        raise UserError(
-            f"{source}: transformers has no models with encoder {encoder.type}. Use --to uer."
-        )
+        # UER-py has heads for tokens and for labels of texts.
+        other = recipe.objective.predicts_tokens or recipe.objective.type == "classification"
+        hint = " Use --to uer." if other else ""
+        raise UserError(f"{source}: transformers has no models with encoder {encoder.type}.{hint}")
     reasons, fitting = [], []
     kind = (encoder.visibility == "causal", recipe.model.decoder is not None)
     head = head_for(recipe.objective)

@@ -400,6 +400,20 @@ def test_a_file_is_written_whole_or_not_at_all(
         assert errors.startswith(f'ptm: --out "{path}"')
 
 
+def test_an_input_is_not_overwritten(
+    run: Path, folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_bytes((folder / "dev.tsv").read_bytes())
+    (tmp_path / "link.tsv").symlink_to(corpus)
+    before = corpus.read_bytes()
+    for name in ("corpus.tsv", "link.tsv"):
+        words = ["predict", str(run), str(corpus), "--out", str(tmp_path / name)]
+        code, _, errors = run_command(words, capsys)
+        assert (code, "is one of the inputs" in errors) == (EXIT_USER, True)
+    assert corpus.read_bytes() == before
+
+
 def test_an_interrupted_command_leaves_no_file(
     run: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
