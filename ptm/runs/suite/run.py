@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from ptm.checkpoint.format import checkpoint_folders
@@ -62,7 +63,9 @@ class Suite:
         return [TaskResult(task, self._finished(task)) for task in self._tasks]
 
     def _finished(self, task: Task) -> Mapping[int, RunScore]:
-        every = {seed: self._scores.read(task, seed) for seed in self._seeds}
+        # An earlier call may have had more seeds: their results stay in the table.
+        more = takewhile(lambda seed: self._scores.exist(task, seed), count(self._plan.seeds + 1))
+        every = {seed: self._scores.read(task, seed) for seed in (*self._seeds, *more)}
         return {seed: one for seed, one in every.items() if one.metrics is not None}
 
     @property

@@ -41,6 +41,10 @@ class ScoreFiles:
     def _path(self, task: Task, seed: int) -> Path:
         return self._folder / f"{task.run_name(seed)}.json"
 
+    def exist(self, task: Task, seed: int) -> bool:
+        """Whether a run has a result, finished or not."""
+        return self._path(task, seed).exists()
+
     def read(self, task: Task, seed: int) -> RunScore:
         """The result of a run; one without seconds if it has not started.
 

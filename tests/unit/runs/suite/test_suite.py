@@ -147,10 +147,13 @@ def test_the_table_has_mean_and_deviation_of_what_evaluate_measures(
     assert recipe.start is not None
     assert recipe.start.source == str(folder / "model")
     assert recipe.data.store == f"{folder}/whole/stores/classes/train"
-    # Nothing is repeated.
+    # Nothing is repeated, and with fewer seeds nothing is lost.
     commands.started.clear()
     assert run_command(words, capsys)[0] == EXIT_DONE
+    assert run_command(words_of(folder, "whole", "--seeds", "1"), capsys)[0] == EXIT_DONE
     assert commands.started == []
+    again = (folder / "whole" / "results.tsv").read_text().splitlines()
+    assert [row.split("\t")[:6] for row in again] == [row.split("\t")[:6] for row in rows]
 
 
 def test_a_stopped_suite_goes_on_where_it_stopped(
