@@ -320,10 +320,15 @@ class _Recogniser:
             if name not in header.columns:
                 # Without a header, the first line may be a long text.
                 names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
+                otherwise = (
+                    ""
+                    if self._layout == "choices"
+                    else f" A file without a header line is read as it is with {self._format_key}: "
+                    "text."
+                )
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
-                    f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
-                    f"line is read as it is with {self._format_key}: text."
+                    f"{nearest(name, names)}{self._advice(role, names)}{otherwise}"
                 )
             if header.columns.count(name) > 1:
                 raise UserError(

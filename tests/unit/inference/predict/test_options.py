@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -80,7 +81,9 @@ def test_the_advice_for_a_field_names_no_option_that_does_not_exist(
     file = tmp_path / "a.jsonl"
     file.write_text(f"{record}\n")
     files = InputFiles((str(file),), format="json_lines")
-    windows = record_inputs(files, None, layout, lambda _: (), window=9, damaged=Damaged())
+    windows: Iterator[Any] = record_inputs(
+        files, None, layout, lambda _: (), window=9, damaged=Damaged()
+    )
     with pytest.raises(UserError) as caught:
         next(windows)
     message = str(caught.value)
