@@ -95,8 +95,8 @@ class Predictor(ABC, Generic[Input]):
     formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines")
     """The formats of its output."""
     uses: ClassVar[tuple[str, ...]] = ("probabilities", *TEXT_FIELDS)
-    """The options that have an effect, of those that only some predictors use. `text_b_field` is
-    the option for the field of the role `text_b`."""
+    """The options that have an effect here, but not on all predictors. `text_b_field` is the option
+    for the field of the role `text_b`."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
