@@ -99,7 +99,7 @@ class Engine(ABC):
         self._clips_itself = clips_itself(recipe.engine, self._stage)
         self._folders = offload_folders(config)
         self._frozen = untrained_parameters(plan, recipe)
-        self._rates = rate_factors(plan, recipe.optimizer)
+        self._rates = rate_factors(plan, recipe.optimizer, frozen=self._frozen)
         self._hidden = hidden_matrices(plan)
         self._packed = PackedExamples()
         self._optimizer = recipe.optimizer

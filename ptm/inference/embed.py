@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import ModelSource
-from ptm.interop.text_length import embeds_texts, longest_text
+from ptm.interop.text_length import embeds_texts, limit_of_texts, longest_text
 from ptm.model.build import encoder_plan, layers_plan
 from ptm.model.plain_model import loaded_model
 from ptm.nn.model_shape import Pooling
@@ -85,6 +85,7 @@ class Embedder:
         self._recipe: ModelRecipe = source.recipe()
         self._objective = embeds_texts(source)
         self._longest = longest_text(source)
+        self._limit = limit_of_texts(source)
         self.cut = 0
         """Number of texts that were cut."""
         self._weights = None if mix is None else mix.weights_of(self._recipe.model)
@@ -166,7 +167,7 @@ class Embedder:
             return []
         return [
             f"{self.cut:,} texts were longer than {self._longest} tokens and were cut at their "
-            "ends, as objective.max_length says."
+            f"ends, as {self._limit} says."
         ]
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:

@@ -24,3 +24,16 @@ def longest_text(source: ModelSource) -> int | None:
         return positions
     longest = objective.max_length or source.data_recipe().data.sequence_length
     return longest if positions is None else min(longest, positions)
+
+
+def limit_of_texts(source: ModelSource) -> str:
+    """Return the key that `longest_text` is from."""
+    positions = source.recipe().model.embedding.max_sequence_length
+    objective = embeds_texts(source)
+    if objective is None:
+        return "model.embedding.max_sequence_length"
+    own = objective.max_length
+    longest = own or source.data_recipe().data.sequence_length
+    if positions is not None and positions < longest:
+        return "model.embedding.max_sequence_length"
+    return "data.sequence_length" if own is None else "objective.max_length"

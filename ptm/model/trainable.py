@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
+from ptm.components.adapters.base import Adapter
 from ptm.components.optimizers import Optimizer
 from ptm.errors import UserError, nearest
 from ptm.plan import Plan
@@ -48,17 +49,43 @@ def _matched(plan: Plan, pattern: str, *, key: str) -> list[str]:
 def untrained_parameters(plan: Plan, recipe: Recipe) -> frozenset[str]:
     """The canonical names of the parameters that a training leaves as they are.
 
-    These match `train.freeze`, or are frozen beside the adapter. Raises as `frozen_parameters`.
+    These match `train.freeze`, or are frozen beside the adapter. Raises as `frozen_parameters`, and
+    UserError if a pattern only matches what is frozen beside the adapter, or matches parameters of
+    the adapter because they belong to a layer.
     """
     frozen = frozen_parameters(plan, recipe.train.freeze)
     if recipe.adapter is not None:
-        frozen |= recipe.adapter.frozen(plan, head_is_pretrained=recipe.objective.predicts_tokens)
+        beside = recipe.adapter.frozen(plan, head_is_pretrained=recipe.objective.predicts_tokens)
+        _check_beside_adapter(plan, recipe.train.freeze, recipe.adapter, beside)
+        frozen |= beside
         if len(frozen) == len(plan.parameter_shapes):
             raise UserError(
                 f"train.freeze = {list(recipe.train.freeze)} matches all parameters of adapter and "
                 "head, so nothing would be trained. Freeze fewer parameters."
             )
     return frozen
+
+
+def _check_beside_adapter(
+    plan: Plan, patterns: Sequence[str], adapter: Adapter, beside: Collection[str]
+) -> None:
+    """Raise UserError for a pattern of `train.freeze` that an adapter makes useless or wrong."""
+    own = adapter.names(plan)
+    for index, pattern in enumerate(patterns):
+        key = f"train.freeze.{index}"
+        matched = _matched(plan, pattern, key=key)
+        if all(name in beside for name in matched):
+            raise UserError(
+                f'{key}: "{pattern}" only matches parameters that are frozen beside the adapter '
+                "anyway. Remove it."
+            )
+        covered = next((name for name in matched if name in own), None)
+        if covered is not None and any(name in beside for name in matched):
+            raise UserError(
+                f'{key}: "{pattern}" matches parameters of the adapter too ({covered}), which '
+                "would not be trained. The weights beside them are frozen anyway. Remove the "
+                "pattern, and choose the layers of the adapter by adapter.target_modules."
+            )
 
 
 def hidden_matrices(plan: Plan) -> frozenset[str]:
@@ -71,17 +98,31 @@ def hidden_matrices(plan: Plan) -> frozenset[str]:
     )
 
 
-def rate_factors(plan: Plan, optimizer: Optimizer) -> dict[str, float]:
+def rate_factors(
+    plan: Plan, optimizer: Optimizer, *, frozen: Collection[str] = ()
+) -> dict[str, float]:
     """The learning-rate factor of every parameter, by canonical name.
 
     That of `layer_decay` times that of the last of `rates` whose pattern matches. Raises UserError
-    if a pattern matches nothing.
+    if a pattern, or the decay, has no effect on any parameter that is not `frozen`.
     """
     decay = optimizer.layer_decay
     factors = dict.fromkeys(plan.parameter_shapes, 1.0) if decay is None else _decayed(plan, decay)
+    if decay not in (None, 1) and all(
+        factor == 1 for name, factor in factors.items() if name not in frozen
+    ):
+        raise UserError(
+            f"optimizer.layer_decay = {decay:g} has no effect: the parameters below the last layer "
+            "are frozen. Remove it."
+        )
     own: dict[str, float] = {}
     for pattern, factor in (optimizer.rates or {}).items():
         matched = _matched(plan, pattern, key="optimizer.rates")
+        if all(name in frozen for name in matched):
+            raise UserError(
+                f'optimizer.rates: "{pattern}" only matches frozen parameters, which have no '
+                "learning rate. Remove it."
+            )
         own |= dict.fromkeys(matched, factor)
     return {name: factor * own.get(name, 1.0) for name, factor in factors.items()}
 

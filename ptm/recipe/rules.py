@@ -114,12 +114,19 @@ def _visibility_problems(objective: Objective, encoder: Encoder) -> Iterator[Pro
         yield Problem("objective", obstacle)
 
 
+def _layouts_of(objective: Objective) -> str:
+    """The key that decides which layouts an objective reads, with its value."""
+    key = objective.layouts_depend_on
+    chosen = "" if key is None else f" with objective.{key} = {getattr(objective, key)}"
+    return f"objective.type = {objective.type}{chosen}"
+
+
 def _layout_problems(recipe: DataRecipe) -> Iterator[Problem]:
     objective = recipe.objective
     if recipe.data.layout not in objective.layouts:
         yield Problem(
             "data.layout",
-            f'"{recipe.data.layout}" is not supported by objective.type = {objective.type}. '
+            f'"{recipe.data.layout}" is not supported by {_layouts_of(objective)}. '
             f"Supported: {' or '.join(objective.layouts)}.",
         )
     splits = recipe.data.sentence_splitting

@@ -55,7 +55,11 @@ def show(recipe: Recipe) -> Iterator[str]:
     frozen = untrained_parameters(plan, recipe)
     yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
     yield from _parameters(plan, frozen)
-    factors = rate_factors(plan, recipe.optimizer)
+    factors = {
+        name: factor
+        for name, factor in rate_factors(plan, recipe.optimizer, frozen=frozen).items()
+        if name not in frozen
+    }
     if any(factor != 1 for factor in factors.values()):
         yield from _rates(factors)
     if recipe.engine.pipeline_stages > 1:

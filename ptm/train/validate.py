@@ -98,8 +98,8 @@ def check_parts(recipe: Recipe) -> None:
         # Neither check depends on the vocabulary size.
         size = recipe.tokenizer.size or _PLACEHOLDER_VOCABULARY_SIZE
         plan = training_plan(recipe, vocabulary_size=size)
-        untrained_parameters(plan, recipe)
-        rate_factors(plan, recipe.optimizer)
+        frozen = untrained_parameters(plan, recipe)
+        rate_factors(plan, recipe.optimizer, frozen=frozen)
         if stages > 1:
             stage_bounds(plan, stages)
 

@@ -78,10 +78,12 @@ def run(parsed: argparse.Namespace) -> int:
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     notes: tuple[str, ...] = ()
     if parsed.adapter:
-        base = export_adapter(source, parsed.out, base=parsed.base)
+        base, notes = export_adapter(source, parsed.out, base=parsed.base)
         print_done(
             f"{parsed.out}: the adapter of {parsed.run}, {source.description()}, for peft on {base}"
         )
+        for note in notes:
+            print_done(note)
         return EXIT_DONE
     if parsed.to == "hf":
         notes = export_to_huggingface(

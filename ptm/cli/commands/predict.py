@@ -82,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-best",
         type=_positive,
-        default=20,
         metavar="N",
         help="answers per question in JSON lines (default 20)",
     )
@@ -156,7 +155,9 @@ def run(parsed: argparse.Namespace) -> int:
         no_answer_threshold=parsed.no_answer_threshold,
         words=parsed.words,
     )
-    predictor = predictor_of(open_source(parsed.source, step=parsed.step), options)
+    predictor = predictor_of(
+        open_source(parsed.source, step=parsed.step), options, fields=files.fields
+    )
     progress = ProgressLine()
     windows = predicted_lines(predictor, files, form=parsed.format, report=progress.show)
     try:

@@ -47,6 +47,15 @@ class Adapter(Config):
     def updates(self, adapted: Plan) -> Mapping[str, tuple[LowRankUpdate, ...]]:
         """The updates of each adapted weight by its canonical name, for an adapted plan."""
 
+    def names(self, adapted: Plan) -> frozenset[str]:
+        """The canonical names of the adapter's own parameters, for an adapted plan."""
+        return frozenset(
+            name
+            for updates in self.updates(adapted).values()
+            for update in updates
+            for name in (update.a, update.b)
+        )
+
     def frozen(self, adapted: Plan, *, head_is_pretrained: bool) -> frozenset[str]:
         """The parameters of an adapted plan that are not trained, by canonical name.
 
@@ -59,12 +68,7 @@ class Adapter(Config):
         body |= {
             step.key for step in adapted.operations if step.key.startswith(("encoder", "decoder"))
         }
-        own = {
-            name
-            for updates in self.updates(adapted).values()
-            for update in updates
-            for name in (update.a, update.b)
-        }
+        own = self.names(adapted)
         return frozenset(
             name
             for name in adapted.parameter_shapes

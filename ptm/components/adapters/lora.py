@@ -48,9 +48,9 @@ class Lora(Adapter):
 
     def adapted(self, plan: Plan) -> Plan:
         names = {
-            f"{step.key}.{name}"
+            f"{step.key}.{name}": shape
             for step, module in _layers(plan)
-            for name in _names_of_parts(module)
+            for name, shape in _parts(module)
         }
         if not names:
             raise UserError(
@@ -63,6 +63,14 @@ class Lora(Adapter):
                 raise UserError(
                     f'adapter.target_modules.{index}: "{pattern}" matches no matrix of this '
                     f"model's layers.{nearest(pattern, known)}"
+                )
+        for name, (outputs, inputs) in names.items():
+            chosen = any(_matches(pattern, name) for pattern in self.target_modules)
+            if chosen and self.r > min(outputs, inputs):
+                raise UserError(
+                    f"adapter.r: {self.r} is larger than the smaller side of {name} ({outputs:,} x "
+                    f"{inputs:,}), whose rank it would not lower. Set {min(outputs, inputs)} or "
+                    "less."
                 )
         return replace(
             plan,
@@ -124,8 +132,11 @@ def _layers(plan: Plan) -> Iterator[tuple[Operation, nn.Module]]:
                 yield step, step.build()
 
 
-def _names_of_parts(module: nn.Module) -> Iterator[str]:
+def _parts(module: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The name of each matrix of a layer, or of each part of one, and its outputs and inputs."""
     from ptm.nn.lora import linear_parts
 
     for name, parts in linear_parts(module):
-        yield from (f"{name.rpartition('.')[0]}.{part}".lstrip(".") for part in parts)
+        inputs = module.get_parameter(f"{name}.weight").shape[1]
+        for part, outputs in parts.items():
+            yield f"{name.rpartition('.')[0]}.{part}".lstrip("."), (outputs, inputs)

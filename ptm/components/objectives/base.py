@@ -144,6 +144,8 @@ class Objective(Config):
     metrics: ClassVar[tuple[Metric, ...]]
     layouts: ClassVar[tuple[str, ...]]
     """Supported corpus layouts."""
+    layouts_depend_on: ClassVar[str | None] = None
+    """The option that decides which layouts are supported, besides the type."""
     visibilities: ClassVar[tuple[str, ...]]
     """Supported attention patterns of the encoder (`model.encoder.visibility`)."""
     needs_separate_directions: ClassVar[bool] = False

@@ -93,6 +93,7 @@ class EmbeddedTexts(Objective):
     visibilities: ClassVar[tuple[str, ...]] = ("full", "causal")
     special_roles: ClassVar[tuple[str, ...]] = ("pad", "unk", "cls", "sep")
     perplexity_of: ClassVar[str | None] = None
+    layouts_depend_on: ClassVar[str | None] = "loss"
     min_sequence_length: ClassVar[int] = 8
     view: ClassVar[BatchView] = BatchView()
 
@@ -138,6 +139,15 @@ class EmbeddedTexts(Objective):
                 f"{self.matryoshka[0]} is not smaller than the embedding, whose size is "
                 f"model.encoder.hidden_size = {shape.hidden_size}. List smaller sizes only.",
             )
+
+    def row_obstacle(self, size: RowSize) -> str | None:
+        if self.max_length is None or self.max_length <= size.source:
+            return None
+        return (
+            f"objective.max_length = {self.max_length} is larger than a row of {size.source} "
+            f"tokens, so that no text can be as long. Set data.sequence_length: {self.max_length} "
+            "or more, or lower objective.max_length."
+        )
 
     def visibility_obstacle(self, visibility: str) -> str | None:
         if visibility == "causal" and self.pooling == "first":

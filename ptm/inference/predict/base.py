@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -17,7 +17,11 @@ Input = TypeVar("Input")
 
 Precision = Literal["fp32", "bf16"]
 OutputFormat = Literal["tsv", "json_lines", "squad"]
-_MULTI_LABEL = "multi_label_classification"
+TEXT_FIELDS = ("text_field", "text_b_field", "label_field")
+"""The options for the fields of texts and pairs, with or without labels."""
+_OF_SOME = ("probabilities", "threshold", "words", "n_best", "no_answer_threshold")
+"""Options that only some predictors use, besides those of fields."""
+_N_BEST = 20
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,19 @@ class PredictionOptions:
     """Probability from which a label is predicted, of models whose texts may have several labels;
     None: as in the model's recipe."""
     precision: Precision = "fp32"
-    n_best: int = 20
-    """Answers per question."""
+    n_best: int | None = None
+    """Answers per question; None: 20."""
     no_answer_threshold: float | None = None
     """How much better no answer must be than the best one; None: as in the recipe."""
     words: WordRule | None = None
     """How a model of tags splits plain text into words; None: by its vocabulary."""
     window: int = 4096
     """Inputs that are read, sorted by length and answered together."""
+
+    @property
+    def answers(self) -> int:
+        """Answers per question."""
+        return self.n_best or _N_BEST
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,9 @@ class Predictor(ABC, Generic[Input]):
     """The type of the objective."""
     formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines")
     """The formats of its output."""
-    uses: ClassVar[tuple[str, ...]] = ("probabilities",)
-    """Those of the options `probabilities` and `words` that have an effect."""
+    uses: ClassVar[tuple[str, ...]] = ("probabilities", *TEXT_FIELDS)
+    """The options that have an effect here, but not on all predictors. `text_b_field` is the option
+    for the field of the role `text_b`."""
 
     @abstractmethod
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
@@ -115,10 +125,13 @@ class Predictor(ABC, Generic[Input]):
         """Return sentences about all inputs so far: what was cut or could not be read, scores."""
 
 
-def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[Any]:
+def predictor_of(
+    source: ModelSource, options: PredictionOptions, *, fields: Collection[str] = ()
+) -> Predictor[Any]:
     """Return the predictor for the objective of a model.
 
-    Raises UserError if the objective has no predictor.
+    `fields`: the roles whose fields the options of the command name. Raises UserError if the
+    objective has no predictor, or if an option has no effect on it.
     """
     objective = source.recipe().objective.without_teachers
     base: type[Predictor[Any]] = Predictor  # type: ignore[type-abstract]
@@ -129,16 +142,14 @@ def predictor_of(source: ModelSource, options: PredictionOptions) -> Predictor[A
             f"`ptm predict` needs. Supported: {', '.join(sorted(known))}. Fine-tune it with one of "
             "them: set init_from to this model."
         )
-    if options.threshold is not None and objective.type != _MULTI_LABEL:
-        raise UserError(
-            f"--threshold is for models with objective {_MULTI_LABEL}, but {source.folder} has "
-            f"objective {objective.type}. Remove it."
-        )
     predictor = known[objective.type]
-    for name in ("probabilities", "words"):
-        if getattr(options, name) and name not in predictor.uses:
+    values = {name: getattr(options, name) for name in _OF_SOME}
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    for name in (*given, *(f"{role}_field" for role in fields)):
+        if name not in predictor.uses:
+            used_by = sorted(one.type for one in known.values() if name in one.uses)
             raise UserError(
-                f"--{name}: has no effect on a model trained with objective {objective.type}. "
-                "Remove the option."
+                f"--{name.replace('_', '-')}: has no effect on a model trained with objective "
+                f"{objective.type}, only with {' or '.join(used_by)}. Remove the option."
             )
     return predictor(source, options)

@@ -48,6 +48,7 @@ class ChoicePredictor(Predictor[InputChoices]):
     """Chooses answers. Right ones in the files give the accuracy."""
 
     type: ClassVar[str] = "choice"
+    uses: ClassVar[tuple[str, ...]] = ("probabilities", "label_field")
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective

@@ -11,6 +11,7 @@ from ptm.components.objectives.scores.correlation import pearson, spearman
 from ptm.errors import UserError
 from ptm.inference.embed import Embedder
 from ptm.inference.predict.base import (
+    TEXT_FIELDS,
     InputFiles,
     Prediction,
     PredictionOptions,
@@ -27,6 +28,7 @@ class EmbeddingPredictor(Predictor[InputText]):
     """Predicts cosines. Labels in the files are repeated; numbers are correlated with them."""
 
     type: ClassVar[str] = "embedding"
+    uses: ClassVar[tuple[str, ...]] = TEXT_FIELDS
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         if options.sequence_length is not None or options.precision != "fp32":

@@ -54,6 +54,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
     """Answers questions. Gold answers in the files give exact match and F1."""
 
     type: ClassVar[str] = "extraction"
+    uses: ClassVar[tuple[str, ...]] = ("n_best", "no_answer_threshold")
     formats: ClassVar[tuple[OutputFormat, ...]] = ("tsv", "json_lines", "squad")
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
@@ -154,7 +155,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         See `Extraction.spans`. `starts`, `parts` (E, 2): ranges of question and context in
         `tokens`. Spans that do not exist have the score -inf.
         """
-        most = min(self._options.n_best, max(1, int(parts[:, 1].max(initial=1))) ** 2)
+        most = min(self._options.answers, max(1, int(parts[:, 1].max(initial=1))) ** 2)
         found: dict[str, NDArray[Any]] = {
             "score": np.full((len(parts), most), -np.inf),
             "first": np.zeros((len(parts), most), dtype=np.int64),
@@ -207,7 +208,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         found: list[_Found | None] = []
         for known, null in zip(best, silent, strict=True):
             # Sorting keeps the order of windows for equal scores.
-            ranked = sorted(known.items(), key=lambda item: -item[1])[: self._options.n_best]
+            ranked = sorted(known.items(), key=lambda item: -item[1])[: self._options.answers]
             answers = [_Answer(start, end, score) for (start, end), score in ranked]
             found.append(_Found(answers, null) if answers else None)
         return found

@@ -10,6 +10,7 @@ import torch
 from ptm.components.objectives.multi_label_classification import MultiLabelClassification
 from ptm.errors import UserError
 from ptm.inference.predict.base import (
+    TEXT_FIELDS,
     InputFiles,
     Prediction,
     PredictionOptions,
@@ -25,6 +26,7 @@ class MultiLabelPredictor(Predictor[InputText]):
     """Predicts labels. Those in the files are repeated beside them and give the accuracy."""
 
     type: ClassVar[str] = "multi_label_classification"
+    uses: ClassVar[tuple[str, ...]] = ("probabilities", "threshold", *TEXT_FIELDS)
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective.without_teachers

@@ -11,6 +11,7 @@ import torch
 
 from ptm.components.objectives.regression import Regression
 from ptm.inference.predict.base import (
+    TEXT_FIELDS,
     InputFiles,
     Prediction,
     PredictionOptions,
@@ -26,7 +27,7 @@ class RegressionPredictor(Predictor[InputText]):
     """Predicts numbers. Numbers in the files are repeated beside them, and correlated with them."""
 
     type: ClassVar[str] = "regression"
-    uses: ClassVar[tuple[str, ...]] = ()
+    uses: ClassVar[tuple[str, ...]] = TEXT_FIELDS
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective.without_teachers

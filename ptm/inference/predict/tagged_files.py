@@ -188,8 +188,6 @@ class SentenceReader:
 
 def _as_tagged(files: InputFiles) -> InputFiles:
     """The fields that options name, by the roles of the layout `tagged`."""
-    if "text_b" in files.fields:
-        raise UserError("--text-b-field: a model of tags reads single texts. Remove the option.")
     roles = {"text": "tokens", "label": "tags"}
     return replace(files, fields={roles[role]: name for role, name in files.fields.items()})
 

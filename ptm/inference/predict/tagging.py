@@ -51,7 +51,7 @@ class TaggingPredictor(Predictor[InputSentence]):
     """Predicts tags. Tags in the files give the F1 of entities, or of the tags the accuracy."""
 
     type: ClassVar[str] = "tagging"
-    uses: ClassVar[tuple[str, ...]] = ("words",)
+    uses: ClassVar[tuple[str, ...]] = ("words", "text_field", "label_field")
 
     def __init__(self, source: ModelSource, options: PredictionOptions) -> None:
         objective = source.recipe().objective.without_teachers

@@ -47,6 +47,9 @@ class ChoiceError(ValueError):
         self.key = key
 
 
+_FORMATS = "Questions with choices are read from JSON, JSON lines, CSV, TSV, parquet or Arrow."
+
+
 def choice_blocks(
     file: CorpusFile, *, index: int, bytes_of: Callable[[int], int]
 ) -> Iterator[Block]:
@@ -75,7 +78,7 @@ def _values(path: str, text: str) -> list[tuple[str, Any]]:
     try:
         return [("", json.loads(text))]
     except RecursionError as error:
-        raise UserError(f"{path}{json_problem(error)}") from error
+        raise UserError(f"{path}{json_problem(error)} {_FORMATS}") from error
     except ValueError as error:
         lines = text.splitlines()
         try:
@@ -83,7 +86,7 @@ def _values(path: str, text: str) -> list[tuple[str, Any]]:
         except (ValueError, RecursionError):
             first = None
         if not isinstance(first, dict):
-            raise UserError(f"{path}{json_problem(error)}") from error
+            raise UserError(f"{path}{json_problem(error)} {_FORMATS}") from error
     found = []
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ptm.errors import UserError
 from ptm.text.corpus.files import Layout
+from ptm.text.corpus.records import FIELD_OPTIONS
 
 _CODES = """
 aa ab af ak am ar as ay az ba be bg bh bi bn bo br bs ca ce co cs cy da de dv dz ee el en eo es et
@@ -110,7 +111,7 @@ def _are_names(cells: Sequence[str]) -> bool:
 def _advice(fields: Mapping[str, str], *, by_options: bool) -> str:
     """What to set, so that the columns of a header are read."""
     if by_options:
-        options = (f"--{role.replace('_', '-')}-field {name}" for role, name in fields.items())
+        options = (f"{FIELD_OPTIONS[role]} {name}" for role, name in fields.items())
         return f"Set {' '.join(options)}"
     return f"Set data.fields: {{{', '.join(f'{role}: {name}' for role, name in fields.items())}}}"
 

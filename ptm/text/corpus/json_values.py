@@ -20,16 +20,16 @@ from ptm.text.corpus.streams import open_stream
 _CHUNK = 2**20
 
 
-def json_value(file: CorpusFile) -> tuple[Any, int]:
+def json_value(file: CorpusFile, *, formats: str) -> tuple[Any, int]:
     """The JSON value of a file, and how many stored bytes it has.
 
-    Raises UserError if the file is not JSON.
+    `formats`: a sentence on the formats that are read. Raises UserError if the file is not JSON.
     """
     text, read = text_of(file)
     try:
         return json.loads(text), read
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file.path}{json_problem(error)}") from error
+        raise UserError(f"{file.path}{json_problem(error)} {formats}") from error
 
 
 def entry_blocks(

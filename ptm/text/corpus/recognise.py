@@ -26,7 +26,7 @@ from ptm.text.corpus.other_formats import (
     first_lines,
     likely_text_field,
 )
-from ptm.text.corpus.records import ROLES, long_record
+from ptm.text.corpus.records import FIELD_OPTIONS, ROLES, long_record
 from ptm.text.corpus.squad_json import questions_format
 from ptm.text.corpus.streams import open_stream
 from ptm.text.corpus.suspicious_text import encoding_finding
@@ -94,10 +94,12 @@ def recognise(
         and all(file.format in ("text", "conll") for file in found)
     ):
         role, name = next(iter(options.fields.items()))
+        key = _key(options, role) or f"field {role}"
+        what, form = ("key", "data.format") if options.key else ("option", "--input-format")
         raise UserError(
-            f'{_key(options, role)}: "{name}" is a field of JSON lines, CSV, TSV, parquet or '
+            f'{key}: "{name}" is a field of JSON lines, CSV, TSV, parquet or '
             f"Arrow, but {found[0].path} is plain text whose first line names no such column. "
-            "Remove the key, or set data.format to the format of the file."
+            f"Remove the {what}, or set {form} to the format of the file."
         )
     return found
 
@@ -109,10 +111,10 @@ def _warn(findings: Sequence[str]) -> None:
         logger.warning("%d more files have such findings.", len(findings) - _FINDINGS_SHOWN)
 
 
-def _key(options: ReadOptions, role: str) -> str:
-    """The recipe key (or option) that declares the field of a role."""
+def _key(options: ReadOptions, role: str) -> str | None:
+    """The recipe key (or option) that declares the field of a role; None: no option does."""
     if not options.key:
-        return f"--{role.replace('_', '-')}-field"
+        return FIELD_OPTIONS.get(role)
     return f"{options.key}.text_field" if role == "text" else f"{options.key}.fields.{role}"
 
 
@@ -318,10 +320,15 @@ class _Recogniser:
             if name not in header.columns:
                 # Without a header, the first line may be a long text.
                 names = [column[:_CHARACTERS_SHOWN] for column in header.columns[:_RECORDS]]
+                otherwise = (
+                    ""
+                    if self._layout == "choices"
+                    else f" A file without a header line is read as it is with {self._format_key}: "
+                    "text."
+                )
                 raise UserError(
                     f'{file.path}:{header.lines}: the header has no column "{name}".'
-                    f"{nearest(name, names)}{self._advice(role, names)} A file without a header "
-                    f"line is read as it is with {self._format_key}: text."
+                    f"{nearest(name, names)}{self._advice(role, names)}{otherwise}"
                 )
             if header.columns.count(name) > 1:
                 raise UserError(
@@ -414,7 +421,13 @@ class _Recogniser:
         if role in self._options.fields:
             return ""
         name = likely_text_field(list(names)) if role == "text" else "NAME"
-        return f" Set {_key(self._options, role)} to the field that has it, e.g. {name}."
+        key = _key(self._options, role)
+        if key is None:
+            return (
+                f" Rename the field that has it to {role}: this command has no option for it. (In "
+                f"the recipe of `ptm preprocess`, data.fields.{role} names it.)"
+            )
+        return f" Set {key} to the field that has it, e.g. {name}."
 
 
 def _has_field(name: str, names: Sequence[str]) -> bool:

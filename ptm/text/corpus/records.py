@@ -19,6 +19,14 @@ Row = tuple[int, tuple[Any, ...] | None, str]
 """The index of a record's first line in the block; the values of its fields, or None if it is
 damaged (an empty tuple is a blank line); what is wrong with it, "" if it cannot be decoded."""
 
+FIELD_OPTIONS: Mapping[str, str] = {
+    "text": "--text-field",
+    "text_b": "--text-b-field",
+    "label": "--label-field",
+    "tokens": "--text-field",
+    "tags": "--label-field",
+}
+"""Role -> the option of a command that names its field. Other roles have none."""
 ROLES: Mapping[Layout, tuple[str, ...]] = {
     "documents": ("text",),
     "sentences": ("text",),

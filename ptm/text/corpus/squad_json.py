@@ -30,6 +30,9 @@ _FORM = (
 )
 
 
+_FORMATS = "Questions are read from JSON, JSON lines, parquet or Arrow."
+
+
 def questions_format(begin: bytes) -> Format:
     """The format of text with layout `questions`; `begin`: its first bytes as UTF-8.
 
@@ -52,7 +55,7 @@ def squad_blocks(
     The whole file is in memory meanwhile. Raises UserError, with the path of the key, if it is not
     JSON of one of the forms, a context is empty, or a text is not usable.
     """
-    tree, read = json_value(file)
+    tree, read = json_value(file, formats=_FORMATS)
     yield from entry_blocks(
         file,
         _Tree(file.path).paragraphs(tree),

@@ -221,3 +221,15 @@ def test_show_counts_frozen_parameters(store: Path, runs: Runs) -> None:
     numbers = {key: int(value.replace(",", "")) for key, value in counts.items() if "," in value}
     assert numbers["frozen"] + numbers["trainable"] == numbers["parameters"]
     assert numbers["frozen"] > 10_000
+
+
+def test_show_prints_the_rates_of_trained_parameters() -> None:
+    rates = 'optimizer.rates={"mlm*": 10.0, "encoder_01.attention.*": 3.0}'
+    lines = list(show(load_recipe(recipe_path(), ['train.freeze=["word*"]', rates])))
+    start = lines.index("learning rates, as factors of the base rate:")
+    found = [line.split() for line in lines[start + 1 :] if line.startswith("  ")]
+    factors = {name: float(factor) for name, factor in found}
+    assert factors["mlm_bias"] == 10.0
+    assert factors["encoder_01.attention.qkv.weight"] == 3.0
+    assert factors["encoder_00"] == 1.0
+    assert "word_embedding" not in factors

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from ptm.cli import main
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
+from ptm.interop.hf.io.adapter_folder import base_notes
 from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.interop.sources.open import open_source
 
@@ -138,3 +139,14 @@ def test_checking_the_inputs_downloads_nothing(
         open_source("someone/tiny-bert", download=False)
     cached(cache, "someone/tiny-bert", theirs)
     assert open_source("someone/tiny-bert", download=False).tensors()
+
+
+def test_the_base_of_an_adapter_that_is_not_here_is_noted(theirs: Path, cache: Path) -> None:
+    source = open_source(str(theirs))
+    tensors = dict(source.tensors())
+    (note,) = base_notes("someone/nothing", source, tensors)
+    assert note.startswith(
+        "someone/nothing is no folder here, so it was taken as the id of a model"
+    )
+    assert "not compared" in note
+    assert base_notes(str(theirs), source, tensors) == ()

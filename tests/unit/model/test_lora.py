@@ -94,6 +94,18 @@ def test_cross_attention_has_updates_and_patterns_choose_layers() -> None:
     assert of_parts["encoder_00.attention.qkv.weight"] == ["value"]
 
 
+def test_a_rank_above_the_smaller_side_of_a_matrix_is_an_error() -> None:
+    plan = plan_of(recipe_of("gpt2"))
+    sides = plan.parameter_shapes["encoder_00.feed_forward.up.weight"]
+    smaller = min(sides)
+    targets = ["encoder_00.feed_forward.up"]
+    lora(r=smaller, target_modules=targets).adapted(plan)
+    message = rf"^adapter\.r: {smaller + 1} is larger than .* encoder_00\.feed_forward\.up \("
+    with pytest.raises(UserError, match=message):
+        lora(r=smaller + 1, target_modules=targets).adapted(plan)
+    lora(target_modules=["query"]).adapted(plan)
+
+
 def test_a_model_without_matrices_to_adapt_is_an_error() -> None:
     recipe = load_recipe(
         str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),

@@ -8,10 +8,15 @@ import pytest
 
 from ptm.components.optimizers.adamw import AdamW
 from ptm.errors import UserError
-from ptm.model.build import build_plan
-from ptm.model.trainable import frozen_parameters, hidden_matrices, rate_factors
+from ptm.model.build import build_plan, training_plan
+from ptm.model.trainable import (
+    frozen_parameters,
+    hidden_matrices,
+    rate_factors,
+    untrained_parameters,
+)
 from ptm.plan import Plan
-from ptm.recipe import load_recipe
+from ptm.recipe import Recipe, load_recipe
 from tests.conftest import PROJECT
 
 
@@ -108,3 +113,60 @@ def test_rate_factors_decrease_from_the_last_layer_to_the_embedding(plan: Plan) 
         "mlm_transform": 1.0,
         "mlm_bias": 1.0,
     }
+
+
+def adapted(*overrides: str) -> tuple[Plan, Recipe]:
+    """A classifier of two layers with LoRA."""
+    recipe = load_recipe(
+        str(PROJECT / "recipes/quickstart/roberta-tiny.yaml"),
+        [
+            *("data.layout=labelled", "objective={type: classification, labels: 2}"),
+            *("init_from=x", "adapter={type: lora, r: 2}", *overrides),
+        ],
+    )
+    return training_plan(recipe, vocabulary_size=100), recipe
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("word_embedding*", "only matches parameters that are frozen beside the adapter anyway"),
+        ("encoder_00.*.weight", "only matches parameters that are frozen beside the adapter"),
+        (
+            "encoder_00*",
+            r"matches parameters of the adapter too \(encoder_00\.attention\.qkv\.lora",
+        ),
+    ],
+)
+def test_a_pattern_that_an_adapter_makes_useless_is_rejected(pattern: str, message: str) -> None:
+    plan, recipe = adapted(f'train.freeze=["classifier.bias", "{pattern}"]')
+    with pytest.raises(UserError, match=rf"^train\.freeze\.1: .*{message}"):
+        untrained_parameters(plan, recipe)
+
+
+def test_a_pattern_of_the_adapter_alone_or_of_the_head_freezes_them() -> None:
+    plan, recipe = adapted('train.freeze=["encoder_00*lora*", "classifier*"]')
+    frozen = untrained_parameters(plan, recipe)
+    assert "encoder_00.attention.qkv.lora.query_A" in frozen
+    assert "classifier.weight" in frozen
+    assert "encoder_01.attention.qkv.lora.query_A" not in frozen
+
+
+def test_a_rate_of_frozen_parameters_alone_is_rejected() -> None:
+    plan, recipe = adapted('optimizer.rates={"*lora*": 3.0, "word_embedding*": 2.0}')
+    frozen = untrained_parameters(plan, recipe)
+    with pytest.raises(
+        UserError, match=r'optimizer\.rates: "word_embedding\*" only matches frozen'
+    ):
+        rate_factors(plan, recipe.optimizer, frozen=frozen)
+    plan, recipe = adapted('optimizer.rates={"encoder_00*": 3.0}')
+    found = rate_factors(plan, recipe.optimizer, frozen=untrained_parameters(plan, recipe))
+    assert found["encoder_00.attention.qkv.lora.query_A"] == 3.0
+
+
+def test_a_decay_of_frozen_parameters_alone_is_rejected(plan: Plan) -> None:
+    frozen = frozen_parameters(plan, ["*embedding*", "encoder_0[01]*"])
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay = 0\.5 has no effect"):
+        rate_factors(plan, adamw(layer_decay=0.5), frozen=frozen)
+    rate_factors(plan, adamw(layer_decay=1.0), frozen=frozen)
+    rate_factors(plan, adamw(layer_decay=0.5), frozen=frozen_parameters(plan, ["encoder_00*"]))

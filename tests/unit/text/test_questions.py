@@ -175,6 +175,7 @@ def test_a_file_that_is_not_json_is_an_error_with_the_line(tmp_path: Path) -> No
     path = tmp_path / "a.json"
     path.write_text('{"data":\n [{"paragraphs": [}]}', encoding="utf-8")
     assert error_of(path).startswith(f"{path}:2: the file is not valid JSON")
+    assert error_of(path).endswith("Questions are read from JSON, JSON lines, parquet or Arrow.")
 
 
 def test_damaged_records_are_counted(tmp_path: Path) -> None:

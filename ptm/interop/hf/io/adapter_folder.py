@@ -31,8 +31,10 @@ from ptm.model.build import training_plan
 from ptm.recipe import Recipe, recipe_yaml
 
 
-def export_adapter(source: ModelSource, out: Path, *, base: str | None = None) -> str:
-    """Write the adapter of a run and its head as a peft folder; return the name of its base model.
+def export_adapter(
+    source: ModelSource, out: Path, *, base: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Write the adapter of a run and its head as a peft folder; return its base model, and notes.
 
     `base`: the model of transformers that the adapter belongs to; by default the recipe's
     `init_from`. Raises UserError if the source has no adapter, if `out` exists, or if the base
@@ -53,9 +55,9 @@ def export_adapter(source: ModelSource, out: Path, *, base: str | None = None) -
     assert isinstance(recipe, Recipe)
     base = _base(source, recipe, base)
     tensors = source.stored_tensors()
-    _check_base(base, source, tensors)
+    notes = base_notes(base, source, tensors)
     write_adapter(out, source, recipe, tensors, base=base)
-    return base
+    return base, notes
 
 
 def write_adapter(
@@ -110,14 +112,20 @@ def _base(source: RunSource, recipe: Recipe, given: str | None) -> str:
     )
 
 
-def _check_base(base: str, source: RunSource, tensors: Mapping[str, Tensor]) -> None:
-    """Raise UserError if a base model on this machine has other weights than the run's own."""
+def base_notes(base: str, source: ModelSource, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return a note if the weights of the base model are not on this machine.
+
+    `tensors`: those of the run. Raises UserError if the base model has other frozen weights.
+    """
     try:
         found = open_source(base, download=False).tensors()
     except UserError:
         if Path(base).exists():
             raise
-        return
+        return (
+            f"{base} is no folder here, so it was taken as the id of a model on the Hub. It was "
+            "not compared with the weights that the adapter was trained beside.",
+        )
     frozen = [name for name in tensors if name in found and name.startswith("encoder_")]
     for name in frozen:
         if tensors[name].shape != found[name].shape or not torch.equal(tensors[name], found[name]):
@@ -125,6 +133,7 @@ def _check_base(base: str, source: RunSource, tensors: Mapping[str, Tensor]) -> 
                 f"{source.folder}: the adapter was trained beside other weights than {base} has "
                 f"({name}). Give the model of the recipe's init_from as --base."
             )
+    return ()
 
 
 def _card(name: str, base: str, recipe: Recipe, *, loader: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from transformers import BertConfig, BertModel
 
 from ptm.components.objectives.embedding import Embedding
 from ptm.interop.hf.families.bert import Bert
+from ptm.interop.sources.base import ModelSource
+from ptm.interop.text_length import limit_of_texts, longest_text
 from ptm.loading.batches import StepBatch, TrainStream, evaluation_batches
 from ptm.model.plain_model import PlainModel
 from ptm.recipe import Recipe, load_recipe
@@ -368,7 +371,13 @@ GIVEN = "objective={{type: embedding{}}}"
         (
             "",
             ("data.layout=labelled",),
-            '"labelled" is not supported by objective.type = embedding',
+            '"labelled" is not supported by objective.type = embedding with objective.loss = '
+            "multiple_negatives_ranking. Supported: pairs or triplets.",
+        ),
+        (
+            ", max_length: 129",
+            (),
+            "objective.max_length = 129 is larger than a row of 128 tokens",
         ),
         (
             "",
@@ -388,6 +397,30 @@ def test_options_that_do_not_fit_are_rejected(
     found = error_of("data.layout=pairs", GIVEN.format(options), *others)
     assert message in found
     assert len(found.splitlines()) == 1
+
+
+def test_a_text_may_be_as_long_as_a_row(load: Callable[..., Recipe]) -> None:
+    load("data.layout=pairs", GIVEN.format(", max_length: 128"))
+
+
+@pytest.mark.parametrize(
+    ("options", "positions", "longest", "key"),
+    [
+        (", max_length: 32", 128, 32, "objective.max_length"),
+        ("", 128, 64, "data.sequence_length"),
+        ("", 48, 48, "model.embedding.max_sequence_length"),
+    ],
+)
+def test_the_limit_of_a_text_is_named_by_its_key(
+    load: Callable[..., Recipe], options: str, positions: int, longest: int, key: str
+) -> None:
+    recipe = load("data.layout=pairs", "data.sequence_length=64", GIVEN.format(options))
+    embedding = recipe.model.embedding.model_copy(update={"positions": positions})
+    model = recipe.model.model_copy(update={"embedding": embedding})
+    read = recipe.model_copy(update={"model": model})
+    source = cast(ModelSource, SimpleNamespace(recipe=lambda: read, data_recipe=lambda: read))
+    assert longest_text(source) == longest
+    assert limit_of_texts(source) == key
 
 
 def test_a_score_of_one_size_can_choose_the_best_checkpoint(load: Callable[..., Recipe]) -> None:
