@@ -98,7 +98,7 @@ class _Documents:
         problem: str,
         declared: Mapping[str, str],
     ) -> None:
-        """Add the questions of a record. `problem`: why there is none; "" for a blank one."""
+        """Add the questions of a record. `problem`: why it has no question; "" for a blank one."""
         if record is not None:
             try:
                 entries = list(self._entries(record, declared))
