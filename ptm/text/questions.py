@@ -33,6 +33,8 @@ class Question:
     id: str
     answers: tuple[Answer, ...] | None
     """None without labels; empty if the context has no answer."""
+    problem: str | None = None
+    """Of a record without a question: what is wrong with it, "" for a blank one."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,34 @@ def parse_squad(block: Block) -> ParsedBlock:
     )
 
 
-def question_records(rows: Iterable[Row], block: Block, roles: tuple[str, ...]) -> ParsedBlock:
+def question_records(
+    rows: Iterable[Row], block: Block, roles: tuple[str, ...], *, to_predict: bool = False
+) -> ParsedBlock:
     """Parse the records of a block; `lines` of the result is 0.
 
     `roles`: those of the fields of a record. Damaged records, and those without a usable text, are
-    left out and counted. Raises UserError if a text is too long.
+    left out and counted. `to_predict`: each is a question without text instead, and blank records
+    are, too. Raises UserError if a text is too long.
     """
     documents: list[list[str]] = []
     questions: list[list[Question]] = []
     problems: dict[int, str] = {}
     blank = 0
     for index, values, problem in rows:
-        if values is not None and not values:
-            blank += 1
-            continue
-        record = dict(zip(roles, values or (), strict=True))
-        problem = problem or _problem_of(record)
-        if values is None or problem:
+        record = dict(zip(roles, values, strict=True)) if values else {}
+        if values is None:
+            problem = problem or "the record cannot be read"
+        elif values:
+            problem = problem or _problem_of(record)
+        if problem:
             problems[index] = problem
+        blank += not problem and not record
+        if problem or not record:
+            if to_predict:
+                name = record.get("id")
+                name = str(name) if type(name) in (str, int) else ""
+                documents.append(["", ""])
+                questions.append([Question(block.place(index), name, None, problem)])
             continue
         context, text = record["context"], record["question"]
         if max(len(context), len(text)) > LONGEST_LINE // 4:
@@ -139,8 +151,6 @@ def question_records(rows: Iterable[Row], block: Block, roles: tuple[str, ...]) 
 
 def _problem_of(record: dict[str, object]) -> str:
     """What is wrong with the values of a record; "" if nothing is."""
-    if not record:
-        return ""
     name = record["id"]
     if not isinstance(name, (str, int)) or isinstance(name, bool):
         return f'the field "id" is {kind_of(name)}, not a text'

@@ -29,7 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     receive()
     if "RANK" not in os.environ:
-        # torch and DeepSpeed take seconds to import.
+        # A wrong recipe is an error at once. torch and DeepSpeed take seconds to import.
+        recipe_of(parsed)
         logger.info("%s: starting", parsed.recipe)
     from ptm.engines.ranks import destroy_process_group
     from ptm.launch.mpi import discover_mpi

@@ -23,8 +23,9 @@ from ptm.inference.predict.base import (
     Predictor,
     Window,
 )
-from ptm.inference.predict.record_files import Damaged, Placed, record_inputs
+from ptm.inference.predict.record_files import Placed, record_inputs
 from ptm.inference.predict.row_model import RowModel
+from ptm.inference.predict.unanswered import Unanswered
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
 from ptm.text.choices import UNLABELLED
@@ -42,6 +43,8 @@ class InputChoices(Placed):
     texts: tuple[str, ...]
     choices: tuple[str, ...]
     answer: int
+    problem: str = ""
+    """What is wrong with the answer, or with a record that has no choices."""
 
 
 class ChoicePredictor(Predictor[InputChoices]):
@@ -59,18 +62,12 @@ class ChoicePredictor(Predictor[InputChoices]):
         self._model = RowModel(source, objective, options, outputs=("choice_logits",))
         self._tokenize = TextTokenizer(self._model.tokenizer, None, np.uint32)
         self._reading = source.data_recipe().data
-        self._damaged = Damaged()
-        self._cut = self._empty = self._labelled = self._hits = 0
+        self._unanswered = Unanswered()
+        self._cut = self._empty = self._labelled = self._hits = self._wrong = 0
+        self._first_wrong = ""
 
     def windows(self, files: InputFiles) -> Iterator[Window[InputChoices]]:
-        return record_inputs(
-            files,
-            self._reading,
-            "choices",
-            _inputs,
-            window=self._options.window,
-            damaged=self._damaged,
-        )
+        return record_inputs(files, self._reading, "choices", _inputs, window=self._options.window)
 
     def columns(self, first: Window[InputChoices]) -> tuple[str, ...]:
         self._shows_labels = any(one.answer != UNLABELLED for one in first.inputs)
@@ -83,6 +80,11 @@ class ChoicePredictor(Predictor[InputChoices]):
         predictions, at = [], 0
         for one, is_usable in zip(inputs, usable.tolist(), strict=True):
             count = len(one.choices)
+            if count and one.problem:
+                self._first_wrong = self._first_wrong or f"{one.place}: {one.problem.rstrip('.')}"
+                self._wrong += 1
+            elif not count:
+                self._unanswered.note(one.place, one.problem)
             mine = logits[at : at + count] if is_usable else None
             at += count if is_usable else 0
             predictions.append(self._prediction(one, mine))
@@ -132,8 +134,9 @@ class ChoicePredictor(Predictor[InputChoices]):
         known = one.answer != UNLABELLED
         label = (str(one.answer) if known else "",) if self._shows_labels else ()
         if logits is None:
-            self._empty += 1
+            self._empty += bool(one.choices)
             none: dict[str, object] = {"prediction": None, "probability": None, "choice": None}
+            none["probabilities"] = None
             return Prediction(none, ("", "", "", *("",) * self._options.probabilities, *label))
         exponents = np.exp(logits - logits.max())
         likely = (exponents / exponents.sum()).tolist()
@@ -168,7 +171,12 @@ class ChoicePredictor(Predictor[InputChoices]):
                 f"{self._empty:,} questions have a context or a choice without tokens, so they "
                 "have no answer."
             )
-        found += self._damaged.note
+        found += self._unanswered.sentences()
+        if self._wrong:
+            found.append(
+                f"{self._wrong:,} questions have an answer that is none of their choices, so they "
+                f"are not scored; the first is {self._first_wrong}."
+            )
         if self._labelled:
             share = self._hits / self._labelled
             found.append(f"accuracy {share:.5f} on {self._labelled:,} questions with answers")
@@ -177,5 +185,7 @@ class ChoicePredictor(Predictor[InputChoices]):
 
 def _inputs(parsed: ParsedBlock) -> Iterator[tuple[InputChoices, int]]:
     for texts, one in zip(parsed.documents, parsed.choices or [], strict=True):
-        found = InputChoices(one.place, texts[0], tuple(texts[1:]), one.choices, one.answer)
+        found = InputChoices(
+            one.place, texts[0], tuple(texts[1:]), one.choices, one.answer, one.problem
+        )
         yield found, sum(map(len, texts))

@@ -27,8 +27,8 @@ from ptm.inference.predict.base import (
     Window,
 )
 from ptm.inference.predict.question_files import InputQuestion, question_inputs
-from ptm.inference.predict.record_files import Damaged
 from ptm.inference.predict.row_model import RowModel
+from ptm.inference.predict.unanswered import Unanswered
 from ptm.interop.sources.base import ModelSource
 from ptm.store.texts import TextTokenizer
 
@@ -78,16 +78,14 @@ class ExtractionPredictor(Predictor[InputQuestion]):
             raise UserError(f"--sequence-length: {obstacle}")
         self._tokenize = TextTokenizer(self._model.tokenizer, None, np.uint32)
         self._reading = source.data_recipe().data
-        self._damaged = Damaged()
+        self._unanswered = Unanswered()
         self._cut = self._empty = 0
         self._texts: list[str] = []
         self._gold: list[tuple[str, ...]] = []
         self._differences: list[float] = []
 
     def windows(self, files: InputFiles) -> Iterator[Window[InputQuestion]]:
-        return question_inputs(
-            files, self._reading, window=self._options.window, damaged=self._damaged
-        )
+        return question_inputs(files, self._reading, window=self._options.window)
 
     def columns(self, first: Window[InputQuestion]) -> tuple[str, ...]:
         silent = ("no_answer_score",) if self._objective.no_answer else ()
@@ -97,7 +95,9 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         found = self._answers(inputs)
         predictions = []
         for one, answered in zip(inputs, found, strict=True):
-            if answered is None:
+            if one.problem is not None:
+                self._unanswered.note(one.place, one.problem)
+            elif answered is None:
                 self._empty += 1
             elif one.answers is not None:
                 best = answered.answers[0]
@@ -217,7 +217,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         width = 6 + self._objective.no_answer
         if found is None:
             empty: dict[str, object] = {"id": one.id, "answer": None, "n_best": []}
-            return Prediction(empty, (one.id, *[""] * (width - 1)))
+            return Prediction(empty, (_cell(one.id), *[""] * (width - 1)))
         scores = [answer.score for answer in found.answers]
         silent = self._objective.no_answer
         scores += [found.null] if silent else []
@@ -258,7 +258,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
                 f"{self._empty:,} questions have no tokens, or their contexts have none, so they "
                 "have no answer."
             )
-        found += self._damaged.note
+        found += self._unanswered.sentences()
         if self._gold:
             scores = self._objective.answer_scores(
                 self._texts, self._gold, np.array(self._differences)

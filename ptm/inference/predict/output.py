@@ -42,11 +42,12 @@ def predicted_lines(
             f"{', '.join(predictor.formats)}."
         )
     started, done = time.monotonic(), 0
+    known: set[str] = set()
     for number, window in enumerate(predictor.windows(files)):
         columns = predictor.columns(window) if number == 0 else ()
         lines = ["\t".join(columns)] if form == "tsv" and number == 0 else []
         if form == "squad":
-            lines = _squad_lines(predictor, window, first=number == 0)
+            lines = _squad_lines(predictor, window, known)
         else:
             lines += _lines(predictor, window, form)
         yield lines
@@ -54,16 +55,29 @@ def predicted_lines(
         seconds = time.monotonic() - started
         report(PredictionProgress(window.bytes_read, window.bytes_total, done, seconds))
     if form == "squad":
-        yield ["}" if done else "{}"]
+        yield ["}" if known else "{}"]
 
 
-def _squad_lines(predictor: Predictor[Any], window: Window[Any], *, first: bool) -> list[str]:
-    pairs = (
-        f"{json.dumps(one.values['id'], ensure_ascii=False)}: "
-        f"{json.dumps(one.values['answer'] or '', ensure_ascii=False)}"
-        for one in predictor.predict(window.inputs)
-    )
-    return [("{" if first and not at else ",") + pair for at, pair in enumerate(pairs)]
+def _squad_lines(predictor: Predictor[Any], window: Window[Any], known: set[str]) -> list[str]:
+    """The pairs of a window. `known`: the ids before it; those of the window are added.
+
+    Raises UserError if two questions have one id. Records without an id are left out.
+    """
+    lines = []
+    for one, found in zip(window.inputs, predictor.predict(window.inputs), strict=True):
+        name = found.values["id"]
+        if not name and found.values["answer"] is None:
+            continue
+        if name in known:
+            raise UserError(
+                f"{one.place}: another question has the id {json.dumps(name, ensure_ascii=False)}, "
+                "but --format squad has one answer per id. Rename one of them, or write TSV or "
+                "JSON lines."
+            )
+        answer = json.dumps(found.values["answer"] or "", ensure_ascii=False)
+        lines.append(f"{',' if known else '{'}{json.dumps(name, ensure_ascii=False)}: {answer}")
+        known.add(name)
+    return lines
 
 
 def _lines(predictor: Predictor[Any], window: Window[Any], form: OutputFormat) -> list[str]:

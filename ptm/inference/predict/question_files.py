@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ptm.inference.predict.base import InputFiles, Window
-from ptm.inference.predict.record_files import Damaged, Placed, record_inputs
+from ptm.inference.predict.record_files import Placed, record_inputs
 from ptm.recipe.corpus_block import ReadingBlock
 from ptm.text.corpus import ParsedBlock
 
@@ -19,13 +19,15 @@ class InputQuestion(Placed):
     question: str
     context: str
     answers: tuple[str, ...] | None
+    problem: str | None = None
+    """Of a record without a question: what is wrong with it, "" for a blank one."""
 
 
 def question_inputs(
-    files: InputFiles, reading: ReadingBlock | None, *, window: int, damaged: Damaged
+    files: InputFiles, reading: ReadingBlock | None, *, window: int
 ) -> Iterator[Window[InputQuestion]]:
     """Yield the questions of all files, as `record_inputs`."""
-    return record_inputs(files, reading, "questions", _questions, window=window, damaged=damaged)
+    return record_inputs(files, reading, "questions", _questions, window=window)
 
 
 def _questions(parsed: ParsedBlock) -> Iterator[tuple[InputQuestion, int]]:
@@ -34,5 +36,6 @@ def _questions(parsed: ParsedBlock) -> Iterator[tuple[InputQuestion, int]]:
         for text, one in zip(texts[1:], questions, strict=True):
             gold = one.answers
             answers = None if gold is None else tuple(answer.text for answer in gold)
-            yield InputQuestion(one.place, one.id, text, texts[0], answers), size + len(text)
+            found = InputQuestion(one.place, one.id, text, texts[0], answers, one.problem)
+            yield found, size + len(text)
             size = 0

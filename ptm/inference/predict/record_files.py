@@ -31,24 +31,6 @@ InputsOf = Callable[[ParsedBlock], Iterable[tuple[P, int]]]
 """The inputs of a block, each with its number of characters."""
 
 
-@dataclass
-class Damaged:
-    """Records that could not be read: their number, and the first one."""
-
-    count: int = 0
-    first: str = ""
-
-    @property
-    def note(self) -> list[str]:
-        """A sentence about them, if there are any."""
-        if not self.count:
-            return []
-        return [
-            f"{self.count:,} records could not be read, so they are not in the output; the first "
-            f"is {self.first.rstrip('.')}."
-        ]
-
-
 def record_inputs(
     files: InputFiles,
     reading: ReadingBlock | None,
@@ -56,12 +38,13 @@ def record_inputs(
     inputs_of: InputsOf[P],
     *,
     window: int,
-    damaged: Damaged,
 ) -> Iterator[Window[P]]:
     """Yield the inputs of all files in order, at most `window` at a time.
 
-    `reading`: how the recipe reads its corpus; its fields are defaults. `damaged` counts the
-    records that are left out. Raises UserError if a file cannot be read, or is of another form.
+    `reading`: how the recipe reads its corpus; its fields are defaults. Damaged and blank records
+    are inputs, too, so that answer n belongs to input n.
+
+    Raises UserError if a file cannot be read, or is of another form.
     """
     declared = reading.field_names if reading is not None else {}
     options = ReadOptions(
@@ -72,9 +55,10 @@ def record_inputs(
         key="",
     )
     with found_files(files) as (found, copy):
-        recognised = recognise(found, layout, options)
+        optional = {"label", "answers"} - set(files.fields)
+        recognised = recognise(found, layout, options, optional=optional)
         total = sum(file.bytes for file in recognised)
-        for one in _windows(recognised, layout, inputs_of, total, window=window, damaged=damaged):
+        for one in _windows(recognised, layout, inputs_of, total, window=window):
             yield one if copy is None else _renamed(one, copy)
 
 
@@ -91,7 +75,6 @@ def _windows(
     total: int,
     *,
     window: int,
-    damaged: Damaged,
 ) -> Iterator[Window[P]]:
     inputs: list[P] = []
     characters = done = 0
@@ -101,11 +84,7 @@ def _windows(
         for block in reader.blocks():
             bytes_read = block.bytes_read
             for piece in pieces(block, layout):
-                parsed = parse(piece, layout, None)
-                if parsed.first_invalid is not None and not damaged.count:
-                    problem = parsed.problem or "the line is not valid UTF-8"
-                    damaged.first = f"{piece.place(parsed.first_invalid)}: {problem}"
-                damaged.count += parsed.invalid
+                parsed = parse(piece, layout, None, to_predict=True)
                 for one, size in inputs_of(parsed):
                     inputs.append(one)
                     characters += size

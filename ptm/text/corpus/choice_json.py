@@ -6,8 +6,10 @@
 - Records, in a list or as JSON lines: a context, a question, and a list of choices or numbered
   choices (`ending0`, `ending1`, …), with the answer as a number, a letter, or the text of a choice.
 
-The data of a block has one question per line, as JSON: `[key path, context, question, choices,
-answer]`, in which the answer is the index of a choice, or null for a question without one.
+JSON lines are read line by line, see `line_entries`. The data of a block of any other file has one
+question per line, as JSON: `[key path, context, question, choices, answer, problem]`, in which the
+answer is the index of a choice, or null for a question without one, and the problem is what is
+wrong with its answer, or empty.
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ptm.errors import UserError
 from ptm.limits import LONGEST_LINE
 from ptm.text.corpus.blocks import Block
-from ptm.text.corpus.files import CorpusFile
-from ptm.text.corpus.json_values import entry_blocks, json_problem, text_of
+from ptm.text.corpus.files import CorpusFile, Format
+from ptm.text.corpus.json_documents import are_json_lines
+from ptm.text.corpus.json_lines import Field, objects_in
+from ptm.text.corpus.json_values import entry_blocks, json_value
 from ptm.text.corpus.records import kind_of, unusable_text
 
 CHOICE_FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -36,7 +41,8 @@ _FORMS = (
     'Questions with choices are {"context": …, "question": …, "choices": [...], "label": 0}, '
     "RACE's JSON or C3's JSON."
 )
-Entry = tuple[str, str, str, list[str], int | None]
+NO_ANSWER = ("", "-1")
+"""Answers of questions without one: SWAG's test set has -1."""
 
 
 class ChoiceError(ValueError):
@@ -50,6 +56,20 @@ class ChoiceError(ValueError):
 _FORMATS = "Questions with choices are read from JSON, JSON lines, CSV, TSV, parquet or Arrow."
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A question. `answer`: the index of the right choice, or None.
+
+    `wrong`: what is wrong with an answer that is none of the choices.
+    """
+
+    context: str
+    question: str
+    choices: list[str]
+    answer: int | None
+    wrong: ChoiceError | None = None
+
+
 def choice_blocks(
     file: CorpusFile, *, index: int, bytes_of: Callable[[int], int]
 ) -> Iterator[Block]:
@@ -58,13 +78,12 @@ def choice_blocks(
     The whole file is in memory meanwhile. Raises UserError, with the path of the key, if it is not
     JSON of one of the forms, or if a question is unusable.
     """
-    text, read = text_of(file)
-    values = _values(file.path, text)
-    del text
+    value, read = json_value(file, formats=_FORMATS)
     declared = dict(zip(file.roles, file.fields, strict=True))
+    optional = "label" in declared and declared["label"] in file.optional
     yield from entry_blocks(
         file,
-        _Tree(file.path, declared).entries(values),
+        _Tree(file.path, declared, label_optional=optional).entries(value),
         name="choices",
         noun="question",
         read=read,
@@ -73,61 +92,50 @@ def choice_blocks(
     )
 
 
-def _values(path: str, text: str) -> list[tuple[str, Any]]:
-    """The JSON value of a text, or that of each of its lines, with the place of each."""
-    try:
-        return [("", json.loads(text))]
-    except RecursionError as error:
-        raise UserError(f"{path}{json_problem(error)} {_FORMATS}") from error
-    except ValueError as error:
-        lines = text.splitlines()
-        try:
-            first = json.loads(next((line for line in lines if line.strip()), ""))
-        except (ValueError, RecursionError):
-            first = None
-        if not isinstance(first, dict):
-            raise UserError(f"{path}{json_problem(error)} {_FORMATS}") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                found.append((f"line {number}", json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}:{number}: the line is not valid JSON.") from error
-    return found
-
-
 class _Tree:
     """Walks the parsed JSON of one file."""
 
-    def __init__(self, path: str, declared: Mapping[str, str]) -> None:
+    def __init__(self, path: str, declared: Mapping[str, str], *, label_optional: bool) -> None:
         self._path = path
         self._declared = declared
+        self._label_optional = label_optional
 
-    def entries(self, values: Sequence[tuple[str, Any]]) -> Iterator[Entry]:
-        for place, value in values:
-            if isinstance(value, dict) and isinstance(value.get("data"), list):
-                yield from self._list(_inside(place, "data"), value["data"])
-            elif isinstance(value, list):
-                yield from self._list(place, value)
-            else:
-                yield from self._item(place, value)
-
-    def _list(self, place: str, items: Sequence[Any]) -> Iterator[Entry]:
+    def entries(self, value: Any) -> Iterator[tuple[Any, ...]]:
+        place, items = "", value
+        if isinstance(value, dict) and isinstance(value.get("data"), list):
+            place, items = "data", value["data"]
+        if not isinstance(items, list):
+            self._check_label([items])
+            yield from self._item(place, items)
+            return
+        self._check_label(items)
         for number, item in enumerate(items):
             yield from self._item(f"{place}[{number}]", item)
 
-    def _item(self, place: str, item: Any) -> Iterator[Entry]:
+    def _check_label(self, items: Sequence[Any]) -> None:
+        """Raise UserError if no record has the field that is declared for the answer."""
+        name = self._declared.get("label")
+        found = [one for one in items if isinstance(one, dict) and not _is_race(one)]
+        if name is None or self._label_optional or not found:
+            return
+        if not any(Field(name).is_in(one) for one in found):
+            raise self._error("", Field(name).absence(found[0]))
+
+    def _item(self, place: str, item: Any) -> Iterator[tuple[Any, ...]]:
         if isinstance(item, list):
             yield from self._c3(place, item)
         elif not isinstance(item, dict):
             raise self._error(place, f"is {kind_of(item)}, not an object or a list. {_FORMS}")
-        elif isinstance(item.get("questions"), list):
-            yield from self._race(place, item)
+        elif _is_race(item):
+            try:
+                for inner, record in race_records(item):
+                    yield self._entry(_inside(place, inner), record, {})
+            except ChoiceError as error:
+                raise self._error(_inside(place, error.key), f"{error}") from error
         else:
             yield self._entry(place, item, self._declared)
 
-    def _c3(self, place: str, item: Sequence[Any]) -> Iterator[Entry]:
+    def _c3(self, place: str, item: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         if len(item) < 2 or not isinstance(item[1], list):
             raise self._error(
                 place,
@@ -141,37 +149,16 @@ class _Tree:
             record = {**one, "context": item[0]}
             yield self._entry(inner, record, {})
 
-    def _race(self, place: str, item: Mapping[str, Any]) -> Iterator[Entry]:
-        lists = {key: item.get(key) for key in ("questions", "options", "answers")}
-        count = len(item["questions"])
-        for key, values in lists.items():
-            if key == "answers" and values is None:
-                lists[key] = values = [None] * count
-            if not isinstance(values, list):
-                raise self._error(
-                    _inside(place, key), f"is {kind_of(values)}, not a list. {_FORMS}"
-                )
-            if len(values) != count:
-                raise self._error(
-                    _inside(place, key),
-                    f"has {len(values)} items, but there are {count} questions",
-                )
-        columns = (lists["questions"] or (), lists["options"] or (), lists["answers"] or ())
-        for number, (question, options, answer) in enumerate(zip(*columns, strict=True)):
-            record = {
-                "context": item.get("article"),
-                "question": question,
-                "choices": options,
-                "answer": answer,
-            }
-            yield self._entry(_inside(place, f"questions[{number}]"), record, {})
-
-    def _entry(self, place: str, record: Mapping[str, Any], declared: Mapping[str, str]) -> Entry:
+    def _entry(
+        self, place: str, record: Mapping[str, Any], declared: Mapping[str, str]
+    ) -> tuple[Any, ...]:
         try:
-            context, question, choices, answer = record_entry(record, declared)
+            one = record_entry(record, declared)
         except ChoiceError as error:
             raise self._error(_inside(place, error.key), f"{error}") from error
-        return place, context, question, choices, answer
+        wrong = one.wrong
+        problem = "" if wrong is None else str(self._error(_inside(place, wrong.key), f"{wrong}"))
+        return place, one.context, one.question, one.choices, one.answer, problem
 
     def _error(self, place: str, problem: str) -> UserError:
         ending = "" if problem.endswith(".") else "."
@@ -182,13 +169,82 @@ def _inside(place: str, key: str) -> str:
     return f"{place}.{key}" if place and key else place or key
 
 
-def record_entry(
-    record: Mapping[str, Any], declared: Mapping[str, str]
-) -> tuple[str, str, list[str], int | None]:
-    """Context, question, choices and the index of the answer, None without one, of a record.
+def _is_race(item: Mapping[str, Any]) -> bool:
+    return isinstance(item.get("questions"), list)
 
-    `declared`: role -> name of its field. Raises ChoiceError if one of them is unusable.
+
+def race_records(item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The questions of an object of RACE as records, each with its place in the object.
+
+    Raises ChoiceError if its lists are unusable.
     """
+    lists = {key: item.get(key) for key in ("questions", "options", "answers")}
+    count = len(item["questions"])
+    for key, values in lists.items():
+        if key == "answers" and values is None:
+            lists[key] = values = [None] * count
+        if not isinstance(values, list):
+            raise ChoiceError(key, f"is {kind_of(values)}, not a list. {_FORMS}")
+        if len(values) != count:
+            raise ChoiceError(key, f"has {len(values)} items, but there are {count} questions")
+    columns = (lists["questions"] or (), lists["options"] or (), lists["answers"] or ())
+    for number, (question, options, answer) in enumerate(zip(*columns, strict=True)):
+        yield (
+            f"questions[{number}]",
+            {
+                "context": item.get("article"),
+                "question": question,
+                "choices": options,
+                "answer": answer,
+            },
+        )
+
+
+def line_entries(record: Mapping[str, Any], declared: Mapping[str, str]) -> list[tuple[str, Entry]]:
+    """The questions of a line of JSON lines, each with its place in the object.
+
+    Raises ChoiceError if one of them is unusable.
+    """
+    if not _is_race(record):
+        return [("", record_entry(record, declared))]
+    return [(place, record_entry(one, {})) for place, one in race_records(record)]
+
+
+def choices_format(lines: Sequence[str]) -> Format:
+    """The format of a JSON file with layout `choices`; `lines`: its first ones.
+
+    JSON lines have an object per line. A file with a single line of RACE's is one value.
+    """
+    objects = [one for line in lines for one in objects_in([line]) or []]
+    if not are_json_lines(lines, share=0.5):
+        return "choices"
+    is_whole = isinstance(objects[0].get("data"), list) or _is_race(objects[0])
+    return "choices" if len(lines) == 1 and is_whole else "json_lines"
+
+
+def check_lines(
+    path: str, objects: Sequence[Mapping[str, Any]], declared: Mapping[str, str]
+) -> None:
+    """Raise UserError if no record of JSON lines has a declared field, or none has choices."""
+    records = [one for one in objects if not _is_race(one)]
+    if not records or len(records) < len(objects):
+        return
+    for role, name in declared.items():
+        several = role == "choices" and any(numbered(one, name) for one in records)
+        if not several and not any(Field(name).is_in(dict(one)) for one in records):
+            raise UserError(f"{path}:1: {Field(name).absence(dict(records[0]))}")
+    if all(_field_of("choices", one, declared) is None for one in records):
+        raise UserError(
+            f"{path}:1: the record has no choices (keys: {_keys(records[0])}). {_FORMS}"
+        )
+
+
+def record_entry(record: Mapping[str, Any], declared: Mapping[str, str]) -> Entry:
+    """The question of a record. `declared`: role -> name of its field.
+
+    Raises ChoiceError if context, question or choices are unusable.
+    """
+    record = {**record, **_below(record, declared)}
     names = {role: _field_of(role, record, declared) for role in CHOICE_FIELDS}
     choices, own_labels, of_choices = _choices(record, names["choices"])
     if names["label"] == of_choices:
@@ -208,15 +264,22 @@ def record_entry(
             f"has {len(choices)} choice{'s' if len(choices) != 1 else ''}, but a question needs "
             "at least two. Remove the question, or add choices",
         )
-    answer = None if names["label"] is None else record[names["label"]]
+    answer = None if names["label"] is None else record.get(names["label"])
     index = _index_of(answer, choices, own_labels)
-    if index is None and answer not in (None, ""):
-        raise ChoiceError(
+    wrong = None
+    if index is None and answer is not None and str(answer).strip() not in NO_ANSWER:
+        wrong = ChoiceError(
             names["label"] or "",
             f"{json.dumps(answer, ensure_ascii=False)[:60]} is none of the {len(choices)} choices: "
             "an answer is the number of a choice, counted from 0, its letter, or its text",
         )
-    return context, question, choices, index
+    return Entry(context, question, choices, index, wrong)
+
+
+def _below(record: Mapping[str, Any], declared: Mapping[str, str]) -> dict[str, Any]:
+    """The values of declared fields that are dotted paths, by these paths."""
+    paths = [name for name in declared.values() if "." in name and name not in record]
+    return {name: Field(name).of(dict(record)) for name in paths if Field(name).is_in(dict(record))}
 
 
 def _field_of(role: str, record: Mapping[str, Any], declared: Mapping[str, str]) -> str | None:
@@ -280,7 +343,9 @@ def _text(
 ) -> str:
     if name is None:
         return ""
-    value = record.get(name)
+    if name not in record:
+        raise ChoiceError(name, f"is missing (keys: {_keys(record)})")
+    value = record[name]
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         value = "\n".join(value)
     if value is None and may_be_empty:

@@ -15,22 +15,25 @@ from ptm.text.corpus.records import Row
 _MISSING = object()
 _DECODER = json.JSONDecoder()
 _FIELDS_SHOWN = 20
+UNDECODABLE = "the line is not valid UTF-8"
 _DEEPEST_SHOWN = 5
 """Levels of nested objects in a path."""
 
 
-def json_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
-    """The rows of a block; a line that is no object, or lacks a field, has a problem."""
+def json_objects(block: Block) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
+    """The objects of a block, each with the index of its line.
+
+    None is a blank line, or a damaged one if a text says what is wrong with it.
+    """
     lines = decode_lines(block.data)
-    fields = [Field(name) for name in records.fields]
     decode = _DECODER.raw_decode
     for index, raw in enumerate(lines.texts):
         if raw is None:
-            yield index, None, lines.problem
+            yield index, None, lines.problem or UNDECODABLE
             continue
         line = raw.strip()
         if not line:
-            yield index, (), ""
+            yield index, None, ""
             continue
         try:
             record, end = decode(line)
@@ -39,6 +42,16 @@ def json_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
             continue
         if end != len(line) or type(record) is not dict:
             yield index, None, "the line is not one JSON object"
+        else:
+            yield index, record, ""
+
+
+def json_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
+    """The rows of a block; a line that is no object, or lacks a field, has a problem."""
+    fields = [Field(name) for name in records.fields]
+    for index, record, problem in json_objects(block):
+        if record is None:
+            yield index, None if problem else (), "" if problem == UNDECODABLE else problem
             continue
         values = tuple([field.of(record) for field in fields])
         if _MISSING in values and records.optional:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ptm.text.choices import choice_records, parse_choices
+from ptm.text.choices import choice_lines, choice_records, parse_choices
 from ptm.text.corpus.blocks import Block, ParsedBlock, RecordFormat
 from ptm.text.corpus.columnar import columnar_rows, row_count
 from ptm.text.corpus.delimited import delimited_rows
@@ -29,17 +29,22 @@ def record_rows(block: Block, records: RecordFormat) -> Iterator[Row]:
     return read(block, records)
 
 
-def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
+def parse(
+    block: Block, layout: Layout, labels: LabelSet | None, *, to_predict: bool = False
+) -> ParsedBlock:
     """Parse a block. `labels`: those of layout `labelled`, a TagSet with `tagged`, else None.
 
-    Damaged lines and records are left out and counted. Raises UserError, naming file and line, if
-    a line of plain text does not have the columns of its layout, or a label is unknown.
+    Damaged lines and records are left out and counted. `to_predict`: with layouts `questions` and
+    `choices` every record has a question, also one that is damaged or blank.
+
+    Raises UserError, naming file and line, if a line of plain text does not have the columns of its
+    layout, or a label is unknown.
     """
     records = block.records
     if records is not None and records.format == "squad":
         return parse_squad(block)
     if records is not None and records.format == "choices":
-        return parse_choices(block)
+        return parse_choices(block, to_predict=to_predict)
     if isinstance(labels, TagSet) and (records is None or records.format == "conll"):
         return parse_tagged(block, labels)
     if records is None:
@@ -52,13 +57,15 @@ def parse(block: Block, layout: Layout, labels: LabelSet | None) -> ParsedBlock:
         lines = row_count(block)
     else:
         lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+    if layout == "choices" and records.format == "json_lines":
+        return replace(choice_lines(block, to_predict=to_predict), lines=lines)
     rows = record_rows(block, records)
     if isinstance(labels, TagSet):
         found = tagged_records(rows, labels, fields=records.fields, place=block.place)
     elif layout == "questions":
-        found = question_records(rows, block, records.roles)
+        found = question_records(rows, block, records.roles, to_predict=to_predict)
     elif layout == "choices":
-        found = choice_records(rows, block)
+        found = choice_records(rows, block, to_predict=to_predict)
     else:
         found = documents_of(rows, layout, fields=records.fields, labels=labels, place=block.place)
     return replace(found, lines=lines)

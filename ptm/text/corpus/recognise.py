@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ptm.errors import UserError, nearest
 from ptm.limits import LONGEST_RECORD
 from ptm.text.corpus.checks import check_beginning
-from ptm.text.corpus.choice_json import CHOICE_FIELDS, numbered
+from ptm.text.corpus.choice_json import CHOICE_FIELDS, check_lines, choices_format, numbered
 from ptm.text.corpus.columnar import check_columns, column_paths, columns_in
 from ptm.text.corpus.delimited import quotes_fields, split_header
 from ptm.text.corpus.encodings import DETECT, TextStream, detect_encoding
@@ -161,12 +161,7 @@ class _Recogniser:
         name = self._options.format or self._text_format(suffix, begin)
         self._check_questions(name)
         if self._layout == "choices" and name in ("json_lines", "choices"):
-            # Checked when it is read, whole.
-            declared = self._options.fields
-            file = replace(file, format="choices", roles=tuple(declared))
-            file = replace(file, fields=tuple(declared.values()))
-            check_is_text(file, begin)
-            return file
+            return self._choices_json(file, name, begin)
         if name == "conll" and self._layout != "tagged":
             raise UserError(
                 f"{self._file.path}: the format conll is read with data.layout: tagged only, but "
@@ -184,6 +179,31 @@ class _Recogniser:
         if name == "json_lines":
             return self._json(file, begin)
         return file if name in ("text", "conll", "squad") else self._delimited(file, begin)
+
+    def _choices_json(self, file: CorpusFile, name: Format, begin: bytes) -> CorpusFile:
+        """A file of JSON with layout `choices`; one value is checked when it is read, whole."""
+        lines = first_lines(begin, _RECORDS)
+        if name == "choices":
+            name = choices_format(lines)
+        check_is_text(file, begin)
+        objects = [one for line in lines for one in objects_in([line]) or []]
+        declared = dict(self._options.fields)
+        optional: tuple[str, ...] = ()
+        if name == "json_lines":
+            absent = [role for role in declared if role in self._optional]
+            for role in absent:
+                if not any(Field(declared[role]).is_in(one) for one in objects):
+                    del declared[role]
+            check_lines(file.path, objects, declared)
+        else:
+            optional = tuple(declared[role] for role in declared if role in self._optional)
+        return replace(
+            file,
+            format=name,
+            roles=tuple(declared),
+            fields=tuple(declared.values()),
+            optional=optional,
+        )
 
     def _check_questions(self, name: Format) -> None:
         """Raise UserError if layout `questions` has another format than it may have."""
@@ -401,6 +421,8 @@ class _Recogniser:
         roles: list[tuple[str, str]] = []
         for role, known in CHOICE_FIELDS.items():
             declared = self._options.fields.get(role)
+            if role in self._optional and declared not in names:
+                declared = None
             for name in known if declared is None else (declared,):
                 several = numbered(names, name) if role == "choices" else []
                 if name in names or declared is not None or several:

@@ -13,7 +13,6 @@ is null if the file has none, and answers are null for a question without labels
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,13 +20,18 @@ from ptm.errors import UserError
 from ptm.limits import LONGEST_LINE
 from ptm.text.corpus.blocks import Block
 from ptm.text.corpus.files import CorpusFile, Format
+from ptm.text.corpus.json_documents import are_json_lines
+from ptm.text.corpus.json_lines import objects_in
 from ptm.text.corpus.json_values import entry_blocks, json_value
+from ptm.text.corpus.other_formats import first_lines
 from ptm.text.corpus.records import kind_of, unusable_text
 
 _FORM = (
     'SQuAD\'s JSON is {"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, '
     '"answers": [{"text": …, "answer_start": …}]}]}]}]}.'
 )
+_LINES = 20
+"""Lines from which JSON lines are recognised."""
 
 
 _FORMATS = "Questions are read from JSON, JSON lines, parquet or Arrow."
@@ -36,15 +40,13 @@ _FORMATS = "Questions are read from JSON, JSON lines, parquet or Arrow."
 def questions_format(begin: bytes) -> Format:
     """The format of text with layout `questions`; `begin`: its first bytes as UTF-8.
 
-    `json_lines` if the first line is an object with a question, else `squad`.
+    `json_lines` if most of its first lines are objects with a question, else `squad`.
     """
-    first = begin.lstrip().split(b"\n", 1)[0].decode("utf-8", errors="replace").strip()
-    try:
-        record = json.loads(first)
-    except (ValueError, RecursionError):
+    lines = first_lines(begin, _LINES)
+    if not are_json_lines(lines, share=0.5):
         return "squad"
-    is_record = isinstance(record, dict) and "data" not in record and "paragraphs" not in record
-    return "json_lines" if is_record else "squad"
+    record = next(one for line in lines for one in objects_in([line]) or [])
+    return "json_lines" if "data" not in record and "paragraphs" not in record else "squad"
 
 
 def squad_blocks(

@@ -15,6 +15,7 @@ import pytest
 from ptm.errors import UserError
 from ptm.text.choices import ChoiceQuestion
 from ptm.text.corpus import CorpusReader, ReadOptions, find_corpus, recognise
+from ptm.text.corpus.blocks import ParsedBlock
 from ptm.text.corpus.parse import parse
 from tests.support.choice_texts import Question, c3, questions, race
 
@@ -170,9 +171,6 @@ def test_a_file_that_is_not_json_and_a_table_without_choices_are_errors(tmp_path
         UserError, match=r"x\.json:2: the file is not valid JSON .* CSV, TSV, parquet"
     ):
         read(path)
-    path.write_text(json.dumps(GOOD) + "\n{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"x\.json:2: the line is not valid JSON"):
-        read(path)
     table = tmp_path / "x.csv"
     table.write_text("context,question,label\na,b,0\n", encoding="utf-8")
     with pytest.raises(UserError, match=r'has no column "choices"\. Choose one of: .* NAME\.$'):
@@ -190,3 +188,58 @@ def test_an_unusable_row_of_a_table_is_left_out_and_named(tmp_path: Path) -> Non
     assert sum(one.invalid for one in parsed) == 2
     problems = " ".join(one.problem for one in parsed)
     assert 'the field "label": "7" is none of the 2 choices' in problems
+
+
+def parsed_of(path: Path, *, to_predict: bool = False, **options: Any) -> ParsedBlock:
+    """The only block of a file."""
+    (file,) = recognise(find_corpus([str(path)]), "choices", ReadOptions(**options))
+    (block,) = CorpusReader(file, index=0, layout="choices", block_bytes=2**20).blocks()
+    return parse(block, "choices", None, to_predict=to_predict)
+
+
+def test_a_damaged_line_is_left_out_and_in_predictions_a_question_without_choices(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "q.jsonl"
+    lines = [json.dumps(GOOD), "{", json.dumps({**GOOD, "label": 7}), "", json.dumps(GOOD)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    parsed = parsed_of(path)
+    assert (len(parsed.documents), parsed.invalid, parsed.first_invalid) == (2, 2, 1)
+    assert parsed.problem.startswith("the line is not JSON")
+    questions_ = parsed_of(path, to_predict=True).choices or []
+    assert [len(one.choices) for one in questions_] == [2, 0, 2, 0, 2]
+    assert [one.answer for one in questions_] == [0, -1, -1, -1, 0]
+    assert [one.place for one in questions_][1] == f"{path}:2"
+    assert "7 is none of the 2 choices" in questions_[2].problem
+    assert questions_[3].problem == ""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("label", ["-1", ""])
+def test_an_empty_label_and_minus_one_are_no_answer(
+    tmp_path: Path, suffix: str, label: str
+) -> None:
+    path = tmp_path / f"q.{suffix}"
+    record = {"context": "c", "ending0": "x", "ending1": "y", "label": label}
+    table = f"{','.join(record)}\n{','.join(record.values())}\n"
+    path.write_text(json.dumps(record) if suffix == "jsonl" else table, encoding="utf-8")
+    parsed = parsed_of(path, to_predict=True)
+    assert [(one.answer, one.problem) for one in parsed.choices or []] == [(-1, "")]
+
+
+@pytest.mark.parametrize("role", ["label", "context", "choices"])
+@pytest.mark.parametrize("name", ["q.jsonl", "q.json"])
+def test_a_declared_field_that_no_record_has_is_named(tmp_path: Path, role: str, name: str) -> None:
+    path = tmp_path / name
+    text = json.dumps(GOOD) if name == "q.jsonl" else json.dumps([GOOD], indent=1)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"(?s)foo.*question"):
+        parsed_of(path, fields={role: "foo"})
+
+
+def test_a_wrong_answer_in_whole_json_is_no_damage_in_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "q.json"
+    path.write_text(json.dumps([{**GOOD, "label": 7}], indent=1), encoding="utf-8")
+    (one,) = parsed_of(path, to_predict=True).choices or []
+    assert (one.answer, len(one.choices)) == (-1, 2)
+    assert "7 is none of" in one.problem

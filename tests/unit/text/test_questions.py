@@ -221,3 +221,23 @@ def test_named_fields_are_read(tmp_path: Path) -> None:
     documents, questions, _ = read(path, fields=fields)
     assert documents == [["ann", "who?"]]
     assert (questions[0][0].id, questions[0][0].answers) == ("7", (Answer("ann", None),))
+
+
+def test_a_damaged_line_is_named_and_in_predictions_a_question_without_text(
+    tmp_path: Path,
+) -> None:
+    good = json.dumps({"id": "1", "context": "ann", "question": "who?"})
+    path = tmp_path / "a.jsonl"
+    lines = [good, "{", json.dumps({"id": "3", "context": None, "question": "q"}), "", good]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (file,) = recognise(find_corpus([str(path)]), "questions", ReadOptions())
+    (block,) = CorpusReader(file, index=0, layout="questions", block_bytes=2**20).blocks()
+    found = parse(block, "questions", None)
+    assert (found.invalid, found.first_invalid, found.blank) == (2, 1, 1)
+    assert found.problem.startswith("the line is not JSON")
+    every = parse(block, "questions", None, to_predict=True).questions or []
+    ids = [one.id for some in every for one in some]
+    assert ids == ["1", "", "3", "", "1"]
+    assert [one.problem is None for some in every for one in some] == [
+        *(True, False, False, False, True)
+    ]

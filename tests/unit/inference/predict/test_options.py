@@ -13,7 +13,7 @@ import pytest
 from ptm.cli.commands.predict import add_arguments
 from ptm.errors import UserError
 from ptm.inference.predict.base import InputFiles, PredictionOptions, predictor_of
-from ptm.inference.predict.record_files import Damaged, record_inputs
+from ptm.inference.predict.record_files import record_inputs
 from ptm.interop.sources.base import ModelSource
 from ptm.text.corpus import Layout
 from ptm.text.corpus.records import FIELD_OPTIONS
@@ -81,9 +81,7 @@ def test_the_advice_for_a_field_names_no_option_that_does_not_exist(
     file = tmp_path / "a.jsonl"
     file.write_text(f"{record}\n")
     files = InputFiles((str(file),), format="json_lines")
-    windows: Iterator[Any] = record_inputs(
-        files, None, layout, lambda _: (), window=9, damaged=Damaged()
-    )
+    windows: Iterator[Any] = record_inputs(files, None, layout, lambda _: (), window=9)
     with pytest.raises(UserError) as caught:
         next(windows)
     message = str(caught.value)
