@@ -31,6 +31,8 @@ class RankStatus:
     time: float
     phase: str
     step: int
+    steps: int | None = None
+    """Steps of the whole run, once they are known."""
     code: int | None = None
     """Exit code; None before the rank has ended."""
     error: str | None = None
