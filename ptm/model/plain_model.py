@@ -62,14 +62,22 @@ def meta_model(plan: Plan) -> PlainModel:
 
 
 def empty_model(
-    plan: Plan, *, device: torch.device | str = "cpu", recompute: bool = False
+    plan: Plan,
+    *,
+    device: torch.device | str = "cpu",
+    recompute: bool = False,
+    zeros: bool = True,
 ) -> PlainModel:
-    """The model on `device`, with all parameters zero, in fp32."""
+    """The model on `device`, with all parameters zero, in fp32.
+
+    `zeros`: False if all parameters are given values next; memory that is not written costs none.
+    """
     with torch.device("meta"):
         model = PlainModel(plan, recompute=recompute)
     model.to_empty(device=device)
-    with torch.no_grad():
-        torch._foreach_zero_(list(model.parameters()))
+    if zeros:
+        with torch.no_grad():
+            torch._foreach_zero_(list(model.parameters()))
     return model
 
 
@@ -104,13 +112,18 @@ def run_operation(
     return tuple(names[name] for name in after)
 
 
-def loaded_model(plan: Plan, weights: Mapping[str, Tensor], *, source: str) -> PlainModel:
+def loaded_model(
+    plan: Plan, weights: Mapping[str, Tensor], *, source: str, shared: bool = False
+) -> PlainModel:
     """The plan's model with `weights`, in evaluation mode.
+
+    `shared`: the model keeps the tensors of `weights` themselves, which halves the memory; the
+    weights must not be changed afterwards. Otherwise they are copied.
 
     Raises UserError, which names `source`, if the weights of a parameter are missing or have
     another shape. Weights that are not parameters of the plan are ignored.
     """
-    model = empty_model(plan).eval()
+    model = empty_model(plan, zeros=False).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name not in weights:
@@ -120,5 +133,8 @@ def loaded_model(plan: Plan, weights: Mapping[str, Tensor], *, source: str) -> P
                     f"{source}: {name} has shape {tuple(weights[name].shape)}, but the model's "
                     f"recipe requires {tuple(parameter.shape)}."
                 )
-            parameter.copy_(weights[name])
+            if shared and weights[name].dtype == parameter.dtype:
+                parameter.data = weights[name]
+            else:
+                parameter.copy_(weights[name])
     return model

@@ -56,7 +56,7 @@ class RowModel:
         plan = build_plan(
             recipe.model, objective, vocabulary_size=self.tokenizer.vocabulary.size
         ).only(*outputs)
-        model = loaded_model(plan, source.tensors(), source=str(source.folder))
+        model = loaded_model(plan, source.tensors(), source=str(source.folder), shared=True)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device)
         self._half = options.precision == "bf16"
