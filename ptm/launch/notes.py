@@ -47,6 +47,19 @@ class RankStatus:
 _STATUS = TypeAdapter(RankStatus)
 
 
+def parse_status(text: str) -> tuple[RankStatus, str | None]:
+    """The status in a rank's file, and the id of its launch; None if no launcher started it.
+
+    Raises ValueError if the text is not such a file.
+    """
+    try:
+        fields = json.loads(text)
+        launch = fields.pop("launch")
+        return _STATUS.validate_json(json.dumps(fields)), launch
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("not the status file of a rank") from error
+
+
 class RankStatusFiles:
     """Reads the status files of one launch; ignores those of earlier launches."""
 
@@ -79,12 +92,11 @@ class RankStatusFiles:
         found = {}
         for text in texts:
             try:
-                fields = json.loads(text)
-                if fields.pop("launch") == self._launch:
-                    status = _STATUS.validate_json(json.dumps(fields))
-                    found[status.rank] = status
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                status, launch = parse_status(text)
+            except ValueError:
                 continue
+            if launch == self._launch:
+                found[status.rank] = status
         return found
 
     def calls(self) -> list[Path]:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
 from ptm.checkpoint.format import checkpoint_folders, step_of
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
-from ptm.files.reading import MEGABYTE, FileContentError
-from ptm.files.records import read_json
+from ptm.files.reading import MEGABYTE, FileContentError, read_text
+from ptm.launch.notes import RankStatus, parse_status
 from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data
 
 State = Literal["running", "stopped", "died", "done", "damaged"]
@@ -24,24 +23,6 @@ State = Literal["running", "stopped", "died", "done", "damaged"]
 _RANK_FILES = "ranks/rank*.json"
 _SECONDS_WITHOUT_SIGN = 600.0
 """A rank of another host that has written nothing for so long counts as dead."""
-
-
-class RankStatus(BaseModel):
-    """The status file of a rank (see `ptm.train.rank_file`)."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    rank: int
-    host: str
-    pid: int
-    time: float
-    phase: str
-    step: int
-    steps: int | None = None
-    """Steps of the whole run, once they are known."""
-    code: int | None = None
-    """Exit code; None while the rank runs, and of a rank that was killed."""
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +107,12 @@ def read_ranks(run: Path) -> list[RankStatus]:
     found = []
     for path in sorted(run.glob(_RANK_FILES)):
         try:
-            found.append(read_json(path, RankStatus, limit=MEGABYTE))
+            found.append(parse_status(read_text(path, limit=MEGABYTE))[0])
         except FileNotFoundError:
             # A start that is under way removes the files of the last one.
             continue
-        except (OSError, FileContentError) as error:
-            raise UserError(f"{path}: the file is damaged ({error}).") from error
+        except (OSError, FileContentError, ValueError) as error:
+            raise UserError(f"{path}: the file is damaged.") from error
     return found
 
 

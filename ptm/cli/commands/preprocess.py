@@ -140,13 +140,6 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
         logger.warning("%s: %s", one.store, sentence)
 
 
-_NOUNS = {
-    "pairs": "pairs",
-    "labelled": "labelled texts",
-    "tagged": "sentences",
-    "questions": "paragraphs",
-    "choices": "questions",
-}
 _FORMAT_NAMES = {
     "text": "plain text",
     "json_lines": "JSON lines",
