@@ -29,7 +29,7 @@ from ptm.launch.environment import (
     sent_name,
 )
 from ptm.launch.hosts import local_host_names
-from ptm.launch.notes import RankStatus, RankStatusFiles
+from ptm.launch.notes import RankStatusFiles
 from ptm.launch.preflight import Prepared, prepare, search_path
 from ptm.launch.processes import (
     RankWatch,
@@ -42,6 +42,7 @@ from ptm.launch.rank_arguments import SAFE_FOLDER
 from ptm.launch.shell import run_on_host, run_on_hosts
 from ptm.launch.verdict import LaunchOutcome, common_exit_code, failure_report
 from ptm.launch.watchdog import Watchdog
+from ptm.rank_status import RankStatus
 
 Echo = Callable[[str], None]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
 from ptm.launch.causes import signal_name, why
-from ptm.launch.notes import RankStatus, RankStatusFiles
+from ptm.launch.notes import RankStatusFiles
 from ptm.launch.processes import RankExit
+from ptm.rank_status import RankStatus
 
 _RANK_EXIT_CODES = (EXIT_DONE, EXIT_USER, EXIT_STOPPED, EXIT_INTERRUPTED)
 _CONSEQUENCE = re.compile(

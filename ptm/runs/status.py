@@ -15,7 +15,7 @@ import psutil
 from ptm.checkpoint.format import checkpoint_folders, step_of
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
-from ptm.launch.notes import RankStatus, parse_status
+from ptm.rank_status import RankStatus, parse_status
 from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data
 
 State = Literal["running", "stopped", "died", "done", "damaged"]

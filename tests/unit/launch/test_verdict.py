@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ptm.launch.notes import RankStatus, RankStatusFiles
+from ptm.launch.notes import RankStatusFiles
 from ptm.launch.processes import RankExit
 from ptm.launch.verdict import LaunchOutcome, common_exit_code, failure_report
+from ptm.rank_status import RankStatus
 
 RESET = "RuntimeError: gloo: Connection reset by peer"
 UNRECORDED = (
