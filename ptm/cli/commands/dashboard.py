@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ptm.cli.console import print_done, print_result_block
+from ptm.cli.console import print_done, print_result, print_result_block
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "dashboard"
@@ -43,7 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     if not parsed.print and parsed.out is None:
         for address in publish(parsed.project, parsed.entity, parsed.sets):
-            print_done(address)
+            print_result(address)
         return EXIT_DONE
     text = definition(parsed.entity or "", parsed.project, parsed.sets)
     if parsed.print:

@@ -66,7 +66,7 @@ def report_of(entity: str, project: str, evaluation_sets: Sequence[str]) -> Any:
 
     blocks: list[Any] = [wr.TableOfContents()]
     for section in sections(evaluation_sets):
-        blocks += [wr.H1(text=section.title), _grid(entity, project, section)]
+        blocks += [wr.H1(text=section.title), _grid(section)]
     return wr.Report(
         entity=entity,
         project=project,
@@ -77,12 +77,13 @@ def report_of(entity: str, project: str, evaluation_sets: Sequence[str]) -> Any:
     )
 
 
-def _grid(entity: str, project: str, section: Section) -> Any:
+def _grid(section: Section) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     across = 24 // _WIDTH
     return wr.PanelGrid(
-        runsets=[wr.Runset(entity=entity, project=project, name="Runs")],
+        # Without a project it has the runs of the report's own. A named one is looked up online.
+        runsets=[wr.Runset(name="Runs")],
         panels=[
             _plot(
                 panel,
