@@ -17,7 +17,7 @@ def publish(project: str, entity: str | None, evaluation_sets: Sequence[str]) ->
     """Make or update both; return their addresses.
 
     Those of an earlier call are replaced, with what users have changed in them. Raises UserError if
-    wandb-workspaces is missing, nobody is logged in, or the server cannot be reached or declines.
+    wandb-workspaces is missing, there is no login, or the server cannot be reached or declines.
     """
     require_package()
     import wandb
@@ -41,7 +41,7 @@ def publish(project: str, entity: str | None, evaluation_sets: Sequence[str]) ->
 
 
 def _workspace_id(entity: str, project: str, name: str) -> str:
-    """The id of the workspace that an earlier call has made; empty if there is none."""
+    """The id of the workspace that an earlier call has made; empty if absent."""
     from wandb_workspaces.workspaces import internal
 
     try:

@@ -66,7 +66,7 @@ class Mlflow(RecipeTracker):
         logger.info("MLflow: run %s in %s", self._id, uri)
 
     def _continued(self, kept: Path) -> Any:
-        """The run of earlier starts; None if there is none, or if MLflow does not have it."""
+        """The run of earlier starts; None if absent, or if MLflow does not have it."""
         from mlflow.exceptions import MlflowException
 
         found = stored_run_id(kept)

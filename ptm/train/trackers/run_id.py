@@ -28,7 +28,7 @@ class _SavedRun(BaseModel):
 
 
 def stored_run_id(kept: Path) -> str | None:
-    """The id in the file `kept`; None if there is none, or with a warning if it is damaged."""
+    """The id in the file `kept`; None if absent, or with a warning if damaged."""
     try:
         return read_json(kept, _SavedRun, limit=_RUN_ID_BYTES).id
     except FileNotFoundError:

@@ -26,7 +26,7 @@ def panels() -> list[Panel]:
 
 
 def test_every_panel_shows_what_a_run_logs(runs: Runs) -> None:
-    # What a run on CPUs reports only if it is asked to.
+    # A run on CPUs reports these values only with a peak rate and recomputed activations.
     measured = ("engine.peak_tflops=1", "engine.activation_checkpointing=true")
     sampled = ("tracking.system_every=0.05", "tracking.log_every=2")
     assert runs.train("shown", *measured, *sampled) == EXIT_DONE
