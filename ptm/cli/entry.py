@@ -17,13 +17,13 @@ from ptm.cli.console import (
     ConsoleFormatter,
     OutputError,
     console,
-    has_colours,
     is_quiet,
     print_error,
     print_result_block,
     set_quiet,
 )
 from ptm.cli.once import report_error_once
+from ptm.console.terminal import has_colours
 from ptm.errors import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -67,9 +67,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         _limit_threads()
         words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
         parsed = _parsed(build_parser(), words)
-        # With --json, stdout holds nothing but JSON.
         set_quiet(getattr(parsed, "quiet", False))
-        log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
+        # The log of a training is what it prints. Other commands print nothing but results there.
+        log_to_console(sys.stdout if getattr(parsed, "logs_on_stdout", False) else sys.stderr)
         return cast(int, parsed.command(parsed))
     except UserError as error:
         first, *more = map(str, error.args)

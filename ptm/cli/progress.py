@@ -1,16 +1,28 @@
-"""The progress line of long commands."""
+"""The progress of long commands on standard error: a live line on a terminal, elsewhere lines.
+
+Elsewhere means: where standard error is not a terminal, with NO_COLOR, and with TERM=dumb. There
+the first line comes at once, then one line every ten seconds. With --quiet there is neither.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
+from types import TracebackType
 from typing import Protocol
 
-from ptm.cli.console import is_quiet
+from ptm.cli.console import is_quiet, print_note
+from ptm.console.live_line import LiveLine
+from ptm.console.phases import listening_to
+from ptm.console.terminal import has_colours
 from ptm.durations import clock
+
+_SECONDS_BETWEEN_LINES = 10.0
+_SEPARATOR = " · "
 
 
 class ReadingProgress(Protocol):
-    """How far a command has read its files, in `seconds` since its start."""
+    """How far a command has read its files, in `seconds` since it began."""
 
     @property
     def bytes_read(self) -> int: ...
@@ -22,37 +34,94 @@ class ReadingProgress(Protocol):
     def seconds(self) -> float: ...
 
 
-class ProgressLine:
-    """One line, rewritten on a terminal; elsewhere a new line every ten seconds."""
+class Progress:
+    """Shows what a command does, from `__enter__` to `__exit__`, and all phases below it."""
 
-    _SECONDS_WITHOUT_TERMINAL = 10.0
+    def __init__(self, subject: str, *, documents: str = "documents") -> None:
+        """`subject`: what the command works on. `documents`: what the files that it reads hold."""
+        self._subject = subject
+        self._documents = documents
+        self._phase, self._unit = "starting", ""
+        self._count = 0.0
+        self._total: float | None = None
+        self._details: list[str] = []
+        self._began = time.monotonic()
+        self._next_line = 0.0
+        self._is_quiet = is_quiet()
+        self._live: LiveLine | None = None
+        if not self._is_quiet and has_colours(sys.stderr):
+            self._live = LiveLine(sys.stderr, self._share_and_parts)
+        self._listening = listening_to(self)
 
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._next = 0.0 if self._terminal else self._SECONDS_WITHOUT_TERMINAL
-        self._open = False
+    def __enter__(self) -> Progress:
+        self._listening.__enter__()
+        if self._live is not None:
+            self._live.start()
+        self._print_line()
+        return self
 
-    def show(self, progress: ReadingProgress) -> None:
-        """Print the progress if the last line is old enough."""
-        if is_quiet() or progress.seconds < self._next:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listening.__exit__(kind, error, trace)
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, phase: str, *, total: int | None = None, unit: str = "") -> None:
+        """A phase begins. `total`: its size in `unit`; None: not known."""
+        self._phase, self._unit, self._total = phase, unit, total
+        self._count, self._details = 0, []
+        self._began = time.monotonic()
+        self._print_line()
+
+    def done(self, count: int) -> None:
+        """`count` of the phase are done, in its unit."""
+        self._count = count
+        self._print_line()
+
+    def show(self, reading: ReadingProgress) -> None:
+        """Show how far the files are read."""
+        self._phase, self._unit = "reading", "MB"
+        self._began = time.monotonic() - reading.seconds
+        self._count = reading.bytes_read / 1e6
+        self._total = reading.bytes_total / 1e6 or None
+        self._details = [f"{reading.documents:,} {self._documents}"]
+        tokens = getattr(reading, "tokens", None)
+        if tokens is not None:
+            self._details.append(f"{tokens:,} tokens")
+        self._print_line()
+
+    def _print_line(self) -> None:
+        """Print a line where there is no live line, if the last one is old enough."""
+        now = time.monotonic()
+        if self._is_quiet or self._live is not None or now < self._next_line:
             return
-        self._next = progress.seconds + (0.2 if self._terminal else self._SECONDS_WITHOUT_TERMINAL)
-        rate = progress.bytes_read / max(progress.seconds, 1e-9)
-        left = (progress.bytes_total - progress.bytes_read) / max(rate, 1e-9)
-        tokens = getattr(progress, "tokens", None)
-        text = (
-            f"{progress.bytes_read / 1e6:.1f} of {progress.bytes_total / 1e6:.1f} MB · "
-            f"{progress.documents:,} documents · "
-            f"{'' if tokens is None else f'{tokens:,} tokens · '}"
-            f"{rate / 1e6:.2f} MB/s · ETA {clock(left)}"
-        )
-        if self._terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-            self._open = True
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self._next_line = now + _SECONDS_BETWEEN_LINES
+        _, parts = self._share_and_parts()
+        print_note(_SEPARATOR.join([self._subject, *parts]))
 
-    def end(self) -> None:
-        """Clear the line."""
-        if self._open:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    def _share_and_parts(self) -> tuple[float | None, list[str]]:
+        """The share that is done, and what the line says, as `line_of` takes them."""
+        seconds = time.monotonic() - self._began
+        parts = [self._phase]
+        if self._total is None and not self._count:
+            # Nothing to count: the clock shows that the command goes on.
+            return None, parts if seconds < 1 else [*parts, clock(seconds)]
+        rate = self._count / max(seconds, 1e-9)
+        counted, share = _number(self._count, self._unit), None
+        if self._total is not None:
+            share = self._count / max(self._total, 1e-9)
+            counted += f"/{_number(self._total, self._unit)}"
+        parts = [f"{counted} {self._unit}", self._phase, *self._details]
+        if self._count:
+            parts.append(f"{rate:,.{0 if rate >= 100 else 2}f} {self._unit}/s")
+        left = None if self._total is None or not self._count else (self._total - self._count)
+        parts.append("ETA -:--" if left is None else f"ETA {clock(left / rate)}")
+        return share, parts
+
+
+def _number(count: float, unit: str) -> str:
+    return f"{count:,.1f}" if unit == "MB" else f"{count:,.0f}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
-from ptm.cli.console import print_done, print_error, print_result
+from ptm.cli.console import print_done, print_note, print_result
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _sentences(
     vectors = embedder.sentences(
         texts, places=places, pooling=parsed.pooling, dimensions=parsed.dimensions
     )
-    print_error(*embedder.notes())
+    print_note(*embedder.notes())
     if parsed.out is not None:
         _write(vectors, parsed.out)
     for row, text in enumerate(texts):
