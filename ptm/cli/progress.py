@@ -19,6 +19,7 @@ from ptm.durations import clock
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SEPARATOR = " · "
+_UNKNOWN = "ETA -:--"
 
 
 class ReadingProgress(Protocol):
@@ -37,11 +38,16 @@ class ReadingProgress(Protocol):
 class Progress:
     """Shows what a command does, from `__enter__` to `__exit__`, and all phases below it."""
 
-    def __init__(self, subject: str, *, documents: str = "documents") -> None:
-        """`subject`: what the command works on. `documents`: what the files that it reads hold."""
+    def __init__(
+        self, subject: str, *, phase: str = "starting", documents: str = "documents"
+    ) -> None:
+        """`subject`: what the command works on. `phase`: the first one, before others are reported.
+
+        `documents`: what the files hold that the command reads.
+        """
         self._subject = subject
         self._documents = documents
-        self._phase, self._unit = "starting", ""
+        self._phase, self._unit = phase, ""
         self._count = 0.0
         self._total: float | None = None
         self._details: list[str] = []
@@ -101,26 +107,25 @@ class Progress:
             return
         self._next_line = now + _SECONDS_BETWEEN_LINES
         _, parts = self._share_and_parts()
-        print_note(_SEPARATOR.join([self._subject, *parts]))
+        print_note(f"{self._subject}: {_SEPARATOR.join(one for one in parts if one != _UNKNOWN)}")
 
     def _share_and_parts(self) -> tuple[float | None, list[str]]:
         """The share that is done, and what the line says, as `line_of` takes them."""
-        seconds = time.monotonic() - self._began
-        parts = [self._phase]
-        if self._total is None and not self._count:
+        # The thread that draws calls this while the main thread changes the values.
+        count, total, unit = self._count, self._total, self._unit
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        if total is None and not count:
             # Nothing to count: the clock shows that the command goes on.
-            return None, parts if seconds < 1 else [*parts, clock(seconds)]
-        rate = self._count / max(seconds, 1e-9)
-        counted, share = _number(self._count, self._unit), None
-        if self._total is not None:
-            share = self._count / max(self._total, 1e-9)
-            counted += f"/{_number(self._total, self._unit)}"
-        parts = [f"{counted} {self._unit}", self._phase, *self._details]
-        if self._count:
-            parts.append(f"{rate:,.{0 if rate >= 100 else 2}f} {self._unit}/s")
-        left = None if self._total is None or not self._count else (self._total - self._count)
-        parts.append("ETA -:--" if left is None else f"ETA {clock(left / rate)}")
-        return share, parts
+            return None, [self._phase, *([clock(seconds)] if seconds >= 1 else [])]
+        counted = _number(count, unit) + ("" if total is None else f"/{_number(total, unit)}")
+        parts = [f"{counted} {unit}"]
+        if count:
+            rate = count / seconds
+            parts.append(f"{rate:,.{0 if rate >= 100 else 2}f} {unit}/s")
+        parts += [self._phase, *self._details]
+        if total is None or not count:
+            return None if total is None else 0.0, [*parts, _UNKNOWN]
+        return count / total, [*parts, f"ETA {clock((total - count) * seconds / count)}"]
 
 
 def _number(count: float, unit: str) -> str:

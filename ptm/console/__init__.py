@@ -1,1 +1,1 @@
-"""The live line at the bottom of a terminal, and what feeds it. rich is imported when it is shown."""
+"""The live line at the bottom of a terminal, and what feeds it."""

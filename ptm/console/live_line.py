@@ -56,7 +56,8 @@ class LiveLine:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live.start()
+        # At once: an import on the main thread may keep the drawing thread waiting.
+        self._live.start(refresh=True)
         self._redirect(console)
 
     def _redirect(self, console: Console) -> None:

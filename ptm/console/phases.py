@@ -54,10 +54,14 @@ def report_done(count: int) -> None:
 def tracked(
     items: Iterable[Item], phase: str, *, total: int, unit: str, each: int = 1
 ) -> Iterator[Item]:
-    """Yield `items` as a phase of `total` units; every item but the last is `each` of them."""
+    """Yield `items` as a phase of `total` units; every item but the last is `each` of them.
+
+    What follows, up to the next phase, is shown as done with this one.
+    """
     begin_phase(phase, total=total, unit=unit)
     count = 0
     for item in items:
         yield item
         count = min(total, count + each)
         report_done(count)
+    begin_phase(f"{phase}: done")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "compare"
 HELP = "print how the recipes and the metrics of runs differ"
-ORDER = 132
+ORDER = 133
 
 _STEPS = 8
 

@@ -42,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    with Progress(parsed.source) as progress:
-        progress.begin("loading the model")
+    with Progress(parsed.source, phase="loading the model"):
         result = _measured(parsed)
     if parsed.json:
         from ptm.train.metrics import finite

@@ -140,14 +140,13 @@ def run(parsed: argparse.Namespace) -> int:
                 raise UserError(f'--out "{out}": the file is one of the inputs. Give another name.')
     if parsed.threshold is not None and not 0 < parsed.threshold < 1:
         raise UserError(f"--threshold {parsed.threshold}: must be between 0 and 1.")
-    with Progress(parsed.source, documents="inputs") as progress:
+    with Progress(parsed.source, phase="loading the model", documents="inputs") as progress:
         _predict(parsed, progress)
     return EXIT_DONE
 
 
 def _predict(parsed: argparse.Namespace, progress: Progress) -> None:
     out: Path | None = parsed.out
-    progress.begin("loading the model")
     files = _input_files(parsed)
     from ptm.files.writing import replace_with
     from ptm.inference.predict.base import PredictionOptions, predictor_of

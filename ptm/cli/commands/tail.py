@@ -14,7 +14,7 @@ from ptm.errors import EXIT_DONE, UserError
 
 NAME = "tail"
 HELP = "print the newest lines of a run's log, and follow it"
-ORDER = 134
+ORDER = 131
 
 _SECONDS = 0.5
 _LINES = 20

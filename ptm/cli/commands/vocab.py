@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "vocab"
 HELP = "train a vocabulary, adapt a model to another one, compare two"
-ORDER = 120
+ORDER = 37
 
 _MEGABYTES = 256
 

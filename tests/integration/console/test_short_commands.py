@@ -1,0 +1,80 @@
+"""Commands without torch on a terminal: preprocessing, help, and the tables of runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ptm.errors import EXIT_DONE, EXIT_USER
+from tests.support.run_folders import write_run
+from tests.support.small_runs import PROJECT, QUICKSTART, vocab
+from tests.support.terminal import record
+
+BAR = "━"
+
+
+def preprocessing(store: str, corpus: str = f"{QUICKSTART}/corpus/*.txt") -> list[str]:
+    overrides = [f"data.store={store}", f"data.corpus={corpus}", f"tokenizer.vocab={vocab()}"]
+    return ["preprocess", "tiny.yaml", *overrides]
+
+
+def test_preprocessing_ends_with_its_counts_and_without_fragments(project: Path) -> None:
+    found = record(preprocessing("stores/shown"), folder=project)
+    assert found.code == EXIT_DONE
+    assert found.screens[0][0].startswith("starting")
+    assert found.final[0].startswith("stores/shown: 2,800 documents, ")
+    assert not any(BAR in line or "ETA" in line for line in found.final)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_without_a_terminal_there_are_plain_lines_or_none(quiet: bool, project: Path) -> None:
+    words = [*preprocessing(f"stores/plain-{quiet}"), *(["--quiet"] if quiet else [])]
+    done = subprocess.run(
+        [sys.executable, "-m", "ptm", *words],
+        cwd=project,
+        env={"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+    )
+    assert done.returncode == EXIT_DONE
+    if quiet:
+        assert (done.stdout, done.stderr) == (b"", b"")
+        return
+    assert done.stderr.startswith(b"stores/plain-False: starting\n")
+    assert b"2,800 documents" in done.stdout
+    assert not {b"\r", b"\x1b"} & {bytes([byte]) for byte in done.stdout + done.stderr}
+
+
+def test_a_mistake_is_red_and_leaves_no_line_behind(project: Path) -> None:
+    found = record(preprocessing("stores/none", corpus="nothing/*.txt"), folder=project)
+    assert found.code == EXIT_USER
+    assert found.raw.startswith(b"\x1b[1;31mptm:\x1b[0m data.corpus: no file matches ")
+
+
+def test_ptm_alone_prints_the_commands_in_the_order_of_use(project: Path) -> None:
+    found = record([], folder=project, rows=100)
+    assert found.code == EXIT_USER
+    names = ("recipes", "validate", "preprocess", "train", "evaluate", "export", "runs", "report")
+    at = [
+        next(number for number, line in enumerate(found.final) if line.split()[:1] == [name])
+        for name in names
+    ]
+    assert at == sorted(at)
+    assert found.widest <= 80
+
+
+def test_the_table_of_runs_fits_80_columns_and_is_aligned(project: Path, tmp_path: Path) -> None:
+    records = [{"step": 120_000, "split": "train", "loss": 2.5, "tokens_per_second": 1234567.0}]
+    for name in ("roberta-base-book-review-second-try", "书评-基础模型-第二次", "a"):
+        write_run(tmp_path / "runs" / name, "name=run", records=records)
+    found = record(["runs"], folder=tmp_path)
+    assert found.code == EXIT_DONE
+    assert found.widest <= 80
+    header, *rows = found.final[:4]
+    assert len(rows) == 3
+    # The column after the names begins in the same cell in every row.
+    begin = header.index("STATE")
+    assert found.cells(rows[0])[begin : begin + 7] != " " * 7
+    assert {found.cells(row)[begin - 2 : begin] for row in rows} == {"  "}
