@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from ptm.cli.entry import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 from tests.support.run_folders import write_run
-from tests.support.small_runs import PROJECT, QUICKSTART, vocab
+from tests.support.small_runs import QUICKSTART, vocab
 from tests.support.terminal import record
 
 BAR = "━"
@@ -19,7 +18,7 @@ LONG = "roberta-base-book-review-second-try"
 
 def preprocessing(store: str, corpus: str = f"{QUICKSTART}/corpus/*.txt") -> list[str]:
     overrides = [f"data.store={store}", f"data.corpus={corpus}", f"tokenizer.vocab={vocab()}"]
-    return ["preprocess", "tiny.yaml", *overrides]
+    return ["preprocess", "tiny.yaml", *overrides, "data.workers=1"]
 
 
 def test_preprocessing_ends_with_its_counts_and_without_fragments(project: Path) -> None:
@@ -31,21 +30,22 @@ def test_preprocessing_ends_with_its_counts_and_without_fragments(project: Path)
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_without_a_terminal_there_are_plain_lines_or_none(quiet: bool, project: Path) -> None:
+def test_without_a_terminal_there_are_plain_lines_or_none(
+    quiet: bool,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(project)
     words = [*preprocessing(f"stores/plain-{quiet}"), *(["--quiet"] if quiet else [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "ptm", *words],
-        cwd=project,
-        env={"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-    )
-    assert done.returncode == EXIT_DONE
+    assert main(words) == EXIT_DONE
+    out, err = capsys.readouterr()
     if quiet:
-        assert (done.stdout, done.stderr) == (b"", b"")
+        assert (out, err) == ("", "")
         return
-    assert done.stderr.startswith(b"stores/plain-False: starting\n")
-    assert b"2,800 documents" in done.stdout
-    assert not {b"\r", b"\x1b"} & {bytes([byte]) for byte in done.stdout + done.stderr}
+    assert err.startswith("stores/plain-False: starting\n")
+    assert "2,800 documents" in out
+    assert not {"\r", "\x1b"} & set(out + err)
 
 
 def test_a_mistake_is_red_and_leaves_no_line_behind(project: Path) -> None:
@@ -69,7 +69,7 @@ def test_ptm_alone_prints_the_commands_in_the_order_of_use(project: Path) -> Non
 def test_the_table_of_runs_fits_80_columns_and_is_aligned(project: Path, tmp_path: Path) -> None:
     records = [{"step": 120_000, "split": "train", "loss": 2.5, "tokens_per_second": 1234567.0}]
     for name in (LONG, "书评-基础模型-第二次", "a"):
-        write_run(tmp_path / "runs" / name, "name=run", records=records)
+        write_run(tmp_path / "runs" / name, "name=run", "train.steps=500000", records=records)
     found = record(["runs"], folder=tmp_path)
     assert found.code == EXIT_DONE
     assert found.widest <= 80
