@@ -17,6 +17,8 @@ from ptm.console.phases import listening_to
 from ptm.console.terminal import has_colours
 from ptm.durations import clock
 
+SECONDS_BEFORE_LINES = 0.0
+"""Until the first line where there is no live line."""
 _SECONDS_BETWEEN_LINES = 10.0
 _SEPARATOR = " · "
 _UNKNOWN = "ETA -:--"
@@ -52,7 +54,7 @@ class Progress:
         self._total: float | None = None
         self._details: list[str] = []
         self._began = time.monotonic()
-        self._next_line = 0.0
+        self._next_line = self._began + SECONDS_BEFORE_LINES
         self._is_quiet = is_quiet()
         self._live: LiveLine | None = None
         if not self._is_quiet and has_colours(sys.stderr):

@@ -37,6 +37,7 @@ def test_without_a_terminal_there_are_plain_lines_or_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(project)
+    monkeypatch.setattr("ptm.cli.progress.SECONDS_BEFORE_LINES", 0.0)
     words = [*preprocessing(f"stores/plain-{quiet}"), *(["--quiet"] if quiet else [])]
     assert main(words) == EXIT_DONE
     out, err = capsys.readouterr()
