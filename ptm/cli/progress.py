@@ -41,11 +41,17 @@ class Progress:
     """Shows what a command does, from `__enter__` to `__exit__`, and all phases below it."""
 
     def __init__(
-        self, subject: str, *, phase: str = "starting", documents: str = "documents"
+        self,
+        subject: str,
+        *,
+        phase: str = "starting",
+        documents: str = "documents",
+        forks: bool = False,
     ) -> None:
         """`subject`: what the command works on. `phase`: the first one, before others are reported.
 
-        `documents`: what the files hold that the command reads.
+        `documents`: what the files hold that the command reads. `forks`: whether the command starts
+        processes by forking this one, which must not have further threads then.
         """
         self._subject = subject
         self._documents = documents
@@ -58,7 +64,7 @@ class Progress:
         self._is_quiet = is_quiet()
         self._live: LiveLine | None = None
         if not self._is_quiet and has_colours(sys.stderr):
-            self._live = LiveLine(sys.stderr, self._share_and_parts)
+            self._live = LiveLine(sys.stderr, self._share_and_parts, has_thread=not forks)
         self._listening = listening_to(self)
 
     def __enter__(self) -> Progress:
@@ -103,9 +109,12 @@ class Progress:
         self._print_line()
 
     def _print_line(self) -> None:
-        """Print a line where there is no live line, if the last one is old enough."""
+        """Show the change: in the live line, or in a line if the last one is old enough."""
+        if self._live is not None:
+            self._live.redraw()
+            return
         now = time.monotonic()
-        if self._is_quiet or self._live is not None or now < self._next_line:
+        if self._is_quiet or now < self._next_line:
             return
         self._next_line = now + _SECONDS_BETWEEN_LINES
         _, parts = self._share_and_parts()

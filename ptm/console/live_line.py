@@ -10,6 +10,7 @@ import io
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -32,10 +33,19 @@ class LiveLine:
     """The live line of a process, between `start` and `stop`.
 
     A thread draws it four times per second, so that the main thread never waits for the terminal.
+    A process that is going to fork has no such thread: its main thread calls `redraw`.
     """
 
-    def __init__(self, stream: TextIO, parts: Callable[[], tuple[float | None, list[str]]]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        parts: Callable[[], tuple[float | None, list[str]]],
+        *,
+        has_thread: bool = True,
+    ) -> None:
         """`stream`: a terminal. `parts`: the share that is done and the parts, see `line_of`."""
+        self._has_thread = has_thread
+        self._next = 0.0
         self._stream = stream
         self._parts = parts
         self._live: Live | None = None
@@ -51,6 +61,7 @@ class LiveLine:
         self._live = Live(
             console=console,
             get_renderable=lambda: line_of(*self._parts(), width=console.width),
+            auto_refresh=self._has_thread,
             refresh_per_second=_TIMES_PER_SECOND,
             transient=True,
             redirect_stdout=False,
@@ -59,6 +70,13 @@ class LiveLine:
         # At once: an import on the main thread may keep the drawing thread waiting.
         self._live.start(refresh=True)
         self._redirect(console)
+
+    def redraw(self) -> None:
+        """Draw the line, if no thread does and the last time is a quarter of a second ago."""
+        if self._live is None or self._has_thread or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 1 / _TIMES_PER_SECOND
+        self._live.refresh()
 
     def _redirect(self, console: Console) -> None:
         for handler in logging.getLogger("ptm").handlers:

@@ -111,7 +111,7 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
                 check_labels = check_trained_multi_labels
             check_labels(info.labels, where=one.corpus_key)
 
-    with Progress(one.store) as progress:
+    with Progress(one.store, forks=True) as progress:
         info = preprocess(
             work,
             Path(one.store),

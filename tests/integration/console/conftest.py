@@ -13,7 +13,7 @@ RECIPE = "tiny.yaml"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(QUICKSTART / "roberta-tiny.yaml", folder / RECIPE)
     return folder

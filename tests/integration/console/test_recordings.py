@@ -18,8 +18,8 @@ ESCAPE, RETURN = b"\x1b", b"\r"
 
 
 @pytest.fixture(scope="module")
-def training(project: Path, small: list[str]) -> Recording:
-    return record(["train", *small, "name=run", "runs_dir=书评"], folder=project)
+def training(user_folder: Path, small: list[str]) -> Recording:
+    return record(["train", *small, "name=run", "runs_dir=书评"], folder=user_folder)
 
 
 def live_lines(recording: Recording) -> list[str]:
@@ -73,12 +73,12 @@ def test_the_end_is_green(training: Recording) -> None:
 
 @pytest.mark.slow
 def test_a_training_that_is_interrupted_says_so_and_resumes(
-    project: Path, small: list[str]
+    user_folder: Path, small: list[str]
 ) -> None:
     words = ["train", *small, "name=interrupted", "train.steps=2000", "checkpoint.every=1000"]
     first = record(
         words,
-        folder=project,
+        folder=user_folder,
         interrupt_when=lambda screen: any(line.startswith("step 8/") for line in screen),
     )
     assert first.code == EXIT_INTERRUPTED
@@ -90,7 +90,7 @@ def test_a_training_that_is_interrupted_says_so_and_resumes(
     stopped = int(first.final[-1].split()[3])
     second = record(
         [*words, f"train.steps={stopped + 400}"],
-        folder=project,
+        folder=user_folder,
     )
     assert second.code == EXIT_DONE
     assert any(line.startswith(f"resuming from step {stopped} ") for line in second.final)
@@ -100,14 +100,16 @@ def test_a_training_that_is_interrupted_says_so_and_resumes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["a file", "NO_COLOR", "TERM=dumb"])
-def test_plain_lines_have_no_control_characters(case: str, project: Path, small: list[str]) -> None:
+def test_plain_lines_have_no_control_characters(
+    case: str, user_folder: Path, small: list[str]
+) -> None:
     words = ["train", *small, f"name=plain-{case.replace(' ', '-').replace('=', '-')}"]
     if case == "a file":
-        log = project / "out.log"
+        log = user_folder / "out.log"
         with log.open("wb") as file:
             done = subprocess.run(
                 [sys.executable, "-m", "ptm", *words],
-                cwd=project,
+                cwd=user_folder,
                 env={"PYTHONPATH": str(PROJECT), "TERM": "xterm-256color"},
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -115,7 +117,7 @@ def test_plain_lines_have_no_control_characters(case: str, project: Path, small:
         code, raw = done.returncode, log.read_bytes()
     else:
         name, _, value = case.partition("=")
-        found = record(words, folder=project, environment={name: value or "1"})
+        found = record(words, folder=user_folder, environment={name: value or "1"})
         # The terminal itself turns line ends into these two characters.
         code, raw = found.code, found.raw.replace(b"\r\n", b"\n")
     assert code == EXIT_DONE
@@ -129,12 +131,12 @@ def test_plain_lines_have_no_control_characters(case: str, project: Path, small:
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 200])
 def test_the_line_fits_narrow_and_wide_terminals(
-    columns: int, project: Path, small: list[str]
+    columns: int, user_folder: Path, small: list[str]
 ) -> None:
     found = record(
         ["train", *small, f"name=w{columns}", "train.steps=400", "tracking.log_every=100"],
         columns=columns,
-        folder=project,
+        folder=user_folder,
     )
     assert found.code == EXIT_DONE
     lines = live_lines(found)
@@ -147,11 +149,11 @@ def test_the_line_fits_narrow_and_wide_terminals(
 
 @pytest.mark.slow
 def test_commands_with_a_model_show_their_progress_on_stderr_alone(
-    project: Path, small: list[str]
+    user_folder: Path, small: list[str]
 ) -> None:
-    trained = record(["train", *small, "name=model"], folder=project)
+    trained = record(["train", *small, "name=model"], folder=user_folder)
     assert trained.code == EXIT_DONE
-    evaluated = record(["evaluate", "runs/model"], folder=project)
+    evaluated = record(["evaluate", "runs/model"], folder=user_folder)
     assert evaluated.code == EXIT_DONE
     assert evaluated.first_line is not None
     assert evaluated.first_line[0] < 2
@@ -159,10 +161,10 @@ def test_commands_with_a_model_show_their_progress_on_stderr_alone(
     assert evaluated.screens[0][0].startswith("loading the model")
     assert any("rows" in line for line in live_lines(evaluated))
     assert not any(BAR in line for line in evaluated.final)
-    exported = record(["export", "runs/model", "export", "--to", "hf"], folder=project)
+    exported = record(["export", "runs/model", "export", "--to", "hf"], folder=user_folder)
     assert exported.code == EXIT_DONE
     assert exported.final == ["export: step 12 of runs/model, for transformers"]
-    imported = record(["import", "export", "import", "--from", "hf"], folder=project)
+    imported = record(["import", "export", "import", "--from", "hf"], folder=user_folder)
     assert imported.final[0].startswith("import: 48,945 parameters from export")
-    quiet = record(["export", "runs/model", "quiet", "--to", "hf", "--quiet"], folder=project)
+    quiet = record(["export", "runs/model", "quiet", "--to", "hf", "--quiet"], folder=user_folder)
     assert (quiet.code, quiet.raw) == (EXIT_DONE, b"")

@@ -21,8 +21,8 @@ def preprocessing(store: str, corpus: str = f"{QUICKSTART}/corpus/*.txt") -> lis
     return ["preprocess", "tiny.yaml", *overrides, "data.workers=1"]
 
 
-def test_preprocessing_ends_with_its_counts_and_without_fragments(project: Path) -> None:
-    found = record(preprocessing("stores/shown"), folder=project)
+def test_preprocessing_ends_with_its_counts_and_without_fragments(user_folder: Path) -> None:
+    found = record(preprocessing("stores/shown"), folder=user_folder)
     assert found.code == EXIT_DONE
     assert found.screens[0][0].startswith("starting")
     assert found.final[0].startswith("stores/shown: 2,800 documents, ")
@@ -32,11 +32,11 @@ def test_preprocessing_ends_with_its_counts_and_without_fragments(project: Path)
 @pytest.mark.parametrize("quiet", [False, True])
 def test_without_a_terminal_there_are_plain_lines_or_none(
     quiet: bool,
-    project: Path,
+    user_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(project)
+    monkeypatch.chdir(user_folder)
     monkeypatch.setattr("ptm.cli.progress.SECONDS_BEFORE_LINES", 0.0)
     words = [*preprocessing(f"stores/plain-{quiet}"), *(["--quiet"] if quiet else [])]
     assert main(words) == EXIT_DONE
@@ -49,14 +49,14 @@ def test_without_a_terminal_there_are_plain_lines_or_none(
     assert not {"\r", "\x1b"} & set(out + err)
 
 
-def test_a_mistake_is_red_and_leaves_no_line_behind(project: Path) -> None:
-    found = record(preprocessing("stores/none", corpus="nothing/*.txt"), folder=project)
+def test_a_mistake_is_red_and_leaves_no_line_behind(user_folder: Path) -> None:
+    found = record(preprocessing("stores/none", corpus="nothing/*.txt"), folder=user_folder)
     assert found.code == EXIT_USER
     assert found.raw.startswith(b"\x1b[1;31mptm:\x1b[0m data.corpus: no file matches ")
 
 
-def test_ptm_alone_prints_the_commands_in_the_order_of_use(project: Path) -> None:
-    found = record([], folder=project, rows=100)
+def test_ptm_alone_prints_the_commands_in_the_order_of_use(user_folder: Path) -> None:
+    found = record([], folder=user_folder, rows=100)
     assert found.code == EXIT_USER
     names = ("recipes", "validate", "preprocess", "train", "evaluate", "export", "runs", "report")
     at = [
@@ -67,7 +67,9 @@ def test_ptm_alone_prints_the_commands_in_the_order_of_use(project: Path) -> Non
     assert found.widest <= 80
 
 
-def test_the_table_of_runs_fits_80_columns_and_is_aligned(project: Path, tmp_path: Path) -> None:
+def test_the_table_of_runs_fits_80_columns_and_is_aligned(
+    user_folder: Path, tmp_path: Path
+) -> None:
     records = [{"step": 120_000, "split": "train", "loss": 2.5, "tokens_per_second": 1234567.0}]
     for name in (LONG, "书评-基础模型-第二次", "a"):
         write_run(tmp_path / "runs" / name, "name=run", "train.steps=500000", records=records)

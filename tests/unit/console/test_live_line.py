@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import threading
+
 import pytest
 from rich.cells import cell_len
 
-from ptm.console.live_line import line_of
+from ptm.console.live_line import LiveLine, line_of
 from ptm.console.phases import begin_phase, listening_to, report_done, tracked
 from tests.support.terminal import record
 
@@ -91,3 +94,24 @@ def test_phases_reach_the_listener_and_nobody_without_one() -> None:
     begin_phase("alone")
     report_done(1)
     assert len(listener.heard) == 5
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_process_that_forks_draws_the_line_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal, before = Terminal(), threading.active_count()
+    step = "step 1"
+    line = LiveLine(terminal, lambda: (None, [step]), has_thread=False)
+    line.start()
+    try:
+        assert threading.active_count() == before
+        step = "step 2"
+        line.redraw()
+    finally:
+        line.stop()
+    assert "step 2" in terminal.getvalue()
