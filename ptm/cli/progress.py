@@ -18,7 +18,7 @@ from ptm.console.terminal import has_colours
 from ptm.durations import clock
 
 SECONDS_BEFORE_LINES = 0.0
-"""Until the first line where there is no live line."""
+"""Until the first line, if the line is not live."""
 _SECONDS_BETWEEN_LINES = 10.0
 _SEPARATOR = " · "
 _UNKNOWN = "ETA -:--"
@@ -126,7 +126,7 @@ class Progress:
         count, total, unit = self._count, self._total, self._unit
         seconds = max(time.monotonic() - self._began, 1e-9)
         if total is None and not count:
-            # Nothing to count: the clock shows that the command goes on.
+            # Nothing to count: the clock shows that the command is alive.
             return None, [self._phase, *([clock(seconds)] if seconds >= 1 else [])]
         counted = _number(count, unit) + ("" if total is None else f"/{_number(total, unit)}")
         parts = [f"{counted} {unit}"]

@@ -1,4 +1,4 @@
-"""Progress that code deep below a command reports to whoever shows it, or to nobody.
+"""Progress of a command, reported by the functions below it.
 
 Functions that take long name their phases and pass their loops through `tracked`. A command that
 shows progress listens with `listening_to`. Without a listener, nothing happens.

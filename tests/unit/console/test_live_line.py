@@ -86,7 +86,7 @@ class _Listener:
         self.heard.append(count)
 
 
-def test_phases_reach_the_listener_and_nobody_without_one() -> None:
+def test_phases_reach_the_listener_while_it_listens() -> None:
     listener = _Listener()
     with listening_to(listener):
         assert list(tracked("abc", "reading", total=5, unit="rows", each=2)) == ["a", "b", "c"]
