@@ -40,8 +40,8 @@ class Recording:
     """The screen after every piece of output, without empty lines and screens."""
     final: list[str] = field(default_factory=list)
     """All lines at the end: those that were scrolled away, and the screen."""
-    first_line: tuple[float, bool] | None = None
-    """Processor seconds until the first line, and whether torch was loaded by then."""
+    first_line: float | None = None
+    """Processor seconds until the first line."""
     first_step: float | None = None
     """Processor seconds until the line of the first step."""
 
@@ -139,7 +139,7 @@ def _read(pid: int, terminal: int, end: float) -> bytes | None:
 
 def _note_times(found: Recording, pid: int, lines: Sequence[str]) -> None:
     if found.first_line is None and lines:
-        found.first_line = _processor_seconds(pid), "libtorch" in _mapped_files(pid)
+        found.first_line = _processor_seconds(pid)
     if found.first_step is None and any(line.startswith("step 1/") for line in lines):
         found.first_step = _processor_seconds(pid)
 
@@ -151,13 +151,6 @@ def _processor_seconds(pid: int) -> float:
     except OSError:
         return float("inf")
     return (int(values[11]) + int(values[12])) / _TICKS
-
-
-def _mapped_files(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def _lines(display: Sequence[Any]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from ptm.cli.entry import main
 from ptm.errors import EXIT_DONE, EXIT_USER
 from tests.support.run_folders import write_run
-from tests.support.small_runs import QUICKSTART, vocab
+from tests.support.small_runs import PROJECT, QUICKSTART, vocab
 from tests.support.terminal import record
 
 BAR = "━"
@@ -84,3 +86,28 @@ def test_the_table_of_runs_fits_80_columns_and_is_aligned(
     assert {found.cells(row)[begin - 2 : begin + 7] for row in rows} == {"  stopped"}
     # A name that is broken is still there as a whole.
     assert "".join(line[:begin].strip() for line in found.final[1:3]) == LONG
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (["train", "tiny.yaml", f"tokenizer.vocab={vocab()}"], "tiny.yaml: starting"),
+        (["evaluate", "runs/a"], "runs/a: loading the model"),
+        (["predict", "runs/a", "texts.txt"], "runs/a: loading the model"),
+        (["export", "runs/a", "out", "--to", "hf"], "runs/a: starting"),
+    ],
+    ids=["train", "evaluate", "predict", "export"],
+)
+def test_the_first_line_comes_before_torch_is_imported(
+    words: list[str], first: str, user_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ptm", *words],
+        cwd=user_folder,
+        env={"PYTHONPATH": f"{tmp_path}:{PROJECT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [first, "torch is imported"]
