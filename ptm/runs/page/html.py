@@ -26,28 +26,33 @@ def page_html(
     *,
     title: str,
     lead: str,
+    head: Sequence[tuple[str, str]],
     cards: Mapping[str, str],
     charts: Sequence[Chart],
     marks: Sequence[Mark],
     sections: Iterable[str],
 ) -> str:
-    """The whole page. `sections`: HTML that follows the charts."""
+    """The whole page.
+
+    `lead`: the state. `head`: names and texts of the headline. `sections`: HTML that follows the
+    charts.
+    """
     data = {
         "charts": [{"lines": [asdict(line) for line in chart.lines]} for chart in charts],
         "marks": [asdict(mark) for mark in marks],
     }
     # A script element ends at the first `</`, also inside a string.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    head = "".join(
-        f"<style>{_asset(name)}</style>" for name in ("uPlot.min.css", "page.css")
+    styles = "".join(
+        f"<style>{_asset(name)}</style>" for name in ("uPlot.min.css", "page.css", "sections.css")
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"{GENERATOR}"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title>{head}</head><body>"
-        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>'
+        f"<title>{html.escape(title)}</title>{styles}</head><body>"
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>{_head(head)}'
         f'<div class="cards">{"".join(_card(name, value) for name, value in cards.items())}</div>'
         f"{_charts(charts)}{_marks(marks)}{''.join(sections)}"
         f'<script type="application/json" id="data">{text}</script>'
@@ -58,6 +63,15 @@ def page_html(
 
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _head(lines: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{_line(name, text)}</dd>" for name, text in lines)
+    return f'<dl class="head">{rows}</dl>' if rows else ""
+
+
+def _line(name: str, text: str) -> str:
+    return f"<code>{html.escape(text)}</code>" if name == "Command" else html.escape(text)
 
 
 def _card(name: str, value: str) -> str:
@@ -98,13 +112,14 @@ def _marks(marks: Sequence[Mark]) -> str:
 
 def table_section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A section with a table."""
+    return f"<h2>{html.escape(title)}</h2>{subtable(head, rows)}"
+
+
+def subtable(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table without a heading, which scrolls sideways on a phone."""
     names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f'<h2>{html.escape(title)}</h2><div class="scroll"><table><tr>{names}</tr>{body}</table></div>'
-
-
-def text_section(title: str, text: str) -> str:
-    """A section with text as it is."""
-    return f"<h2>{html.escape(title)}</h2><pre>{html.escape(text)}</pre>"
+    top = f"<tr>{names}</tr>" if any(head) else ""
+    return f'<div class="scroll"><table>{top}{body}</table></div>'
