@@ -10,12 +10,12 @@ from ptm.errors import UserError
 from ptm.escaping import escaped_block
 from ptm.files.writing import write_file
 from ptm.recipe.saved_files import RECIPE, read_environment
-from ptm.runs.compare import compare
+from ptm.runs.compare import Series, compare
 from ptm.runs.page.corpus import data_overview, data_section
 from ptm.runs.page.data import RunCurves, charts_of, run_curves
-from ptm.runs.page.headline import headline, last_values, number
-from ptm.runs.page.html import GENERATOR, page_html, table_section
-from ptm.runs.page.recipe import recipe_section
+from ptm.runs.page.headline import headline, last_values, number, summary
+from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
+from ptm.runs.page.recipe import recipe_section, shown_value
 from ptm.runs.status import run_status
 from ptm.runs.report_diagnosis import STYLE, diagnosis_section
 from ptm.train.diagnoses import read_diagnoses
@@ -71,7 +71,7 @@ def _single(run: Path, curves: RunCurves) -> str:
         *diagnoses,
         data_section(run),
         recipe_section(run),
-        table_section("Environment", ("", ""), _environment(run)),
+        f"<h2>Environment</h2>{pairs_list(_environment(run))}",
     ]
     return page_html(
         title=run.name,
@@ -88,28 +88,41 @@ def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
     found = compare(runs)
     names = [one.name for one in curves]
     differences = [
-        (one.key, *("not set" if value is None else value for value in one.values))
+        (one.key, *(shown_value(value, "not set") for value in one.values))
         for one in found.differences
     ]
     last = [
-        (f"{one.split} {one.metric}", *(number(values[max(values)]) if values else "" for values in one.values))
+        (
+            f"{one.split} {one.metric.replace('_', ' ')}",
+            *(number(values[max(values)]) if values else "" for values in one.values),
+        )
         for one in found.series
+        if not _repeats_loss(one, found.series)
     ]
     return page_html(
         title=", ".join(names),
         lead=f"{len(runs)} runs side by side",
-        head=(),
-        cards={name: run_status(run).state for name, run in zip(names, runs, strict=True)},
+        head=[
+            (one.name, summary(run_status(run), one.records))
+            for one, run in zip(curves, runs, strict=True)
+        ],
+        cards={},
         charts=charts_of(curves),
         marks=[
             replace(mark, text=f"{one.name}: {mark.text}") for one in curves for mark in one.marks
         ],
         sections=[
-            table_section("What differs in the recipes", ("", *names), differences),
+            table_section("Differences of the recipes", ("", *names), differences),
             table_section("Last values", ("", *names), last),
             data_overview(runs),
         ],
     )
+
+
+def _repeats_loss(one: Series, others: Sequence[Series]) -> bool:
+    """Whether a series is the only term of the loss of its split."""
+    loss = next((s for s in others if (s.split, s.metric) == (one.split, "loss")), None)
+    return one.metric.endswith("_loss") and loss is not None and one.values == loss.values
 
 
 def _environment(run: Path) -> list[tuple[str, str]]:

@@ -63,6 +63,13 @@ def headline(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> list[tu
     return [(name, text) for name, text in lines if text]
 
 
+def summary(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> str:
+    """One run of several, on one line."""
+    facts = log_facts(status.path)
+    parts = [status.state, *_what(status, facts), *_how_long(status, records), _result(records)]
+    return " · ".join(part for part in parts if part)
+
+
 def _what(status: RunStatus, facts: LogFacts) -> Iterator[str]:
     yield status.recipe
     if facts.parameters is not None:

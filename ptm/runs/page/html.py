@@ -56,7 +56,7 @@ def page_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title>{styles}</head><body>"
-        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>{_head(head)}'
+        f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>{pairs_list(head)}'
         f'<div class="cards">{"".join(_card(name, value) for name, value in cards.items())}</div>'
         f"{_charts(charts, marks)}{_marks(marks)}{''.join(sections)}"
         f'<script type="application/json" id="data">{text}</script>'
@@ -69,7 +69,8 @@ def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
-def _head(lines: Sequence[tuple[str, str]]) -> str:
+def pairs_list(lines: Sequence[tuple[str, str]]) -> str:
+    """Names and texts below each other; on a phone each text is below its name."""
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{_line(name, text)}</dd>" for name, text in lines)
     return f'<dl class="head">{rows}</dl>' if rows else ""
 

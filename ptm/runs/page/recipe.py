@@ -121,19 +121,19 @@ def _differences(fields: Sequence[Field], origin: RecipeOrigin | None) -> list[s
         if overridden:
             head = ("set on the command line", "this run", "recipe file", "default")
             rows = [
-                (one.key, _shown(one.value), _shown(one.in_file, _NOT_SET), _shown(one.default))
+                (one.key, shown_value(one.value), shown_value(one.in_file, _NOT_SET), shown_value(one.default))
                 for one in overridden
             ]
             parts.append(subtable(head, rows))
     if others:
         title = "differs from the default" if origin is None else "set in the recipe file"
-        rows = [(one.key, _shown(one.value), _shown(one.default)) for one in others]
-        parts.append(subtable((title, "this run", "default"), rows))
+        values = [(one.key, shown_value(one.value), shown_value(one.default)) for one in others]
+        parts.append(subtable((title, "this run", "default"), values))
     return parts
 
 
-def _shown(value: str | None, missing: str = _REQUIRED) -> str:
-    """A value as people write it: text without quotes."""
+def shown_value(value: str | None, missing: str = _REQUIRED) -> str:
+    """A value in JSON as people write it: text without quotes; `missing` for None."""
     if value is None:
         return missing
     return str(json.loads(value)) if value.startswith('"') and len(value) > 2 else value

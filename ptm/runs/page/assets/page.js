@@ -118,6 +118,25 @@ function axis(side, unit, isLog) {
   };
 }
 
+// Below a factor of three a log scale has hardly a tick, and looks like a linear one.
+function suitsLog(columns) {
+  const values = columns.flat().filter((value) => value !== null);
+  const least = Math.min(...values);
+  return least > 0 && Math.max(...values) > 3 * least;
+}
+
+// uPlot counts its ticks from the lower end, so that this must be a number of one digit.
+function logRange(_, least, most) {
+  const decade = 10 ** Math.floor(Math.log10(least));
+  return [Math.floor(least / decade + 1e-9) * decade, most * 1.1];
+}
+
+// Between two evaluations, a step has the value of the earlier one.
+function valueAt(column, at) {
+  if (column[at] !== null) return column[at];
+  return column.slice(at).some((value) => value !== null) ? lastOf(column.slice(0, at)) : null;
+}
+
 function lastOf(column) {
   return column.findLast((value) => value !== null);
 }
@@ -133,7 +152,7 @@ function showValues(figure, chart, plot, steps, shown) {
   const texts = isInside ? [`step ${steps[at].toLocaleString("en")}`, ...marksNear(plot)] : [];
   figure.querySelector(".at").textContent = texts.join(" · ");
   figure.querySelectorAll(".keys b").forEach((key, i) => {
-    const text = format(isInside ? shown[i][at] : lastOf(shown[i]), chart.unit);
+    const text = format(isInside ? valueAt(shown[i], at) : lastOf(shown[i]), chart.unit);
     key.textContent = text && ` ${text}`;
   });
 }
@@ -142,12 +161,11 @@ function draw(figure, chart) {
   const [steps, ...columns] = aligned(chart);
   const weight = Number(smoothing.value);
   const shown = columns.map((column, i) => (chart.lines[i].smooth ? smoothed(column, weight) : column));
-  const positive = columns.every((column) => column.every((value) => value === null || value > 0));
-  const isLog = logScale.checked && positive;
+  const isLog = logScale.checked && suitsLog(columns);
   // What is smoothed stays visible as a faint line behind.
   const behind = weight === 0 ? [] : chart.lines.flatMap((line, i) => (line.smooth ? [i] : []));
   const series = [
-    ...behind.map((i) => ({ stroke: chart.lines[i].colour + "40", width: 1, spanGaps: true, points: { show: false } })),
+    ...behind.map((i) => ({ stroke: chart.lines[i].colour + "66", width: 1, spanGaps: true, points: { show: false } })),
     ...chart.lines.map((line) => ({
       stroke: line.colour, width: 2, dash: line.dash, spanGaps: true,
       points: { show: line.steps.length < 30, size: 5, fill: line.colour },
@@ -156,7 +174,7 @@ function draw(figure, chart) {
   const plot = new uPlot({
     width: figure.clientWidth, height: heightOf(figure), legend: { show: false },
     cursor: { y: false, sync: { key: "step" } },
-    scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
+    scales: { x: { time: false }, y: isLog ? { distr: 3, range: logRange } : {} },
     axes: [axis(2, "", false), axis(3, chart.unit, isLog)],
     series: [{}, ...series],
     hooks: {
