@@ -1,4 +1,4 @@
-"""Make the pictures of the report page, docs/pictures/report.png and docs/pictures/report_phone.png.
+"""Make the pictures of the report page in docs/pictures: report.png and report_phone.png.
 
 python benchmarks/pictures/report_page.py FOLDER
 
