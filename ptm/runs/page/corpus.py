@@ -12,7 +12,7 @@ from typing import Any
 from ptm.errors import UserError
 from ptm.escaping import shown_url
 from ptm.recipe import Recipe, recipe_from_data
-from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data
+from ptm.recipe.saved_files import RECIPE, read_environment, read_metrics, read_recipe_data
 from ptm.runs.corpus.counts import left_out_of, lengths_of
 from ptm.runs.corpus.lengths import LengthHistogram
 from ptm.runs.page.headline import log_facts
@@ -65,11 +65,25 @@ def data_section(run: Path) -> str:
     """The HTML of the data of one run. Raises UserError if a file of the run is damaged."""
     stores, progress = stores_of(run), progress_of(run)
     parts = [subtable(("", ""), _progress_rows(progress)), _stores_table(stores)]
+    if _was_written_again(run, stores):
+        parts.append("<p>The store was written again, with other content, after the last start.</p>")
     parts += [_details(store, alone=len(stores) == 1) for store in stores]
     if progress.shares:
         parts.append("<h3>Share of the rows by source</h3>")
         parts.append(_bars(sorted(progress.shares.items(), key=lambda one: -one[1]), _as_percent))
     return f"<h2>Data</h2>{''.join(parts)}"
+
+
+def _was_written_again(run: Path, stores: Sequence[StoreData]) -> bool:
+    """Whether a single training store has other content than at the last start of the run.
+
+    The fingerprint of a mixture depends on more than its stores, so that it is not compared.
+    """
+    environment = read_environment(run)
+    training = [one.info for one in stores if one.name == "data" and one.info is not None]
+    if environment is None or not training:
+        return False
+    return training[0].fingerprint != environment.data_fingerprint
 
 
 def data_overview(runs: Sequence[Path]) -> str:

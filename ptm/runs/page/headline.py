@@ -83,8 +83,7 @@ def _how_long(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> Iterat
     seconds = _training_seconds(records)
     if seconds:
         yield f"{clock(seconds)} in training steps"
-    if status.tokens_per_second is not None:
-        yield f"{status.tokens_per_second:,.0f} tokens per second"
+        yield f"{tokens / seconds:,.0f} tokens per second on average"
 
 
 def _where(environment: Environment | None, facts: LogFacts) -> Iterator[str]:
@@ -93,7 +92,7 @@ def _where(environment: Environment | None, facts: LogFacts) -> Iterator[str]:
     if facts.engine is not None:
         yield facts.engine
     if environment is not None:
-        yield f"started {environment.time[:16].replace('T', ' ')}"
+        yield f"last start {environment.time[:16].replace('T', ' ')}"
 
 
 def _result(records: Sequence[Mapping[str, Any]]) -> str:

@@ -79,7 +79,7 @@ def test_charts_have_training_and_evaluations_together_and_nothing_twice(run: Pa
 def test_the_page_has_numbers_events_and_recipe(run: Path) -> None:
     page = write_report([run]).read_text(encoding="utf-8")
     for text in (
-        *("40 of 40", "4,000", "568,369", "0:20", "1,040", "0.9000 → 0.2250"),
+        *("40 of 40", "4,000", "568,369", "0:20", "200 tokens per second on average", "0.9000 → 0.2250"),
         *("anomaly at step 30: loss 12.5 (skip)", "resumed from step 20", "transformer 2 x 128", "done"),
         "runs_dir: runs",
     ):

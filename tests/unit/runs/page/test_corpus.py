@@ -6,7 +6,10 @@ import json
 import re
 from pathlib import Path
 
+from ptm.recipe.origin import RecipeOrigin
 from ptm.runs.page.corpus import data_overview, data_section, progress_of, stores_of
+from ptm.store.format import read_manifest
+from ptm.train.environment import environment
 from tests.support.run_folders import write_run
 from tests.support.small_runs import store
 
@@ -50,6 +53,16 @@ def test_a_store_that_is_written_again_is_read_again(store: Path, tmp_path: Path
         if file.is_file():
             (place / file.name).write_bytes(file.read_bytes())
     assert stores_of(run)[0].info is not None
+
+
+def test_a_store_with_other_content_than_at_the_start_is_named(
+    store: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "one", f"data.store={store}", records=RECORDS)
+    for fingerprint, is_named in ((read_manifest(store).fingerprint, False), ("0" * 32, True)):
+        content = environment(fingerprint, {"here": 1}, RecipeOrigin())
+        (run / "environment.json").write_text(json.dumps(content), encoding="utf-8")
+        assert ("was written again" in data_section(run)) == is_named
 
 
 def test_several_runs_have_a_row_each(store: Path, tmp_path: Path) -> None:
