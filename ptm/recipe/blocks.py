@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from ptm.component import (
     Config,
@@ -19,6 +19,7 @@ from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
 from ptm.limits import MOST_STAGES
 from ptm.recipe.model_recipe import BatchBlock, DataRecipe
+from ptm.recipe.origin import RecipeOrigin
 from ptm.recipe.tracking import TrackingBlock
 from ptm.validation import text_of
 
@@ -213,6 +214,17 @@ class Recipe(DataRecipe):
     engine: EngineBlock = EngineBlock()
     checkpoint: CheckpointBlock = CheckpointBlock()
     tracking: TrackingBlock = TrackingBlock()
+    # Private, so that it is in no dump and in no schema.
+    _origin: RecipeOrigin = PrivateAttr(default=RecipeOrigin())
+
+    @property
+    def origin(self) -> RecipeOrigin:
+        """The file and the overrides that the recipe was read from."""
+        return self._origin
+
+    def set_origin(self, origin: RecipeOrigin) -> None:
+        """Note where the recipe was read. A recipe with another origin stays equal."""
+        self._origin = origin
 
     @property
     def start(self) -> InitFrom | None:
