@@ -18,7 +18,10 @@ from ptm.runs.page.data import RunCurves, charts_of, run_curves
 from ptm.runs.page.html import GENERATOR, page_html, table_section, text_section
 from ptm.runs.status import RunStatus, run_status
 from ptm.runs.report_diagnosis import STYLE, diagnosis_section
+from ptm.runs.report_samples import STYLE as SAMPLES_STYLE
+from ptm.runs.report_samples import samples_section
 from ptm.train.diagnoses import read_diagnoses
+from ptm.train.samples.record import read_samples
 
 _PARAMETERS = re.compile(r": ([\d,]+) parameters")
 _LOG_BYTES = 64 * MEGABYTE
@@ -71,7 +74,8 @@ def _single(run: Path, curves: RunCurves) -> str:
     recipe = (run / RECIPE).read_text(encoding="utf-8")
     diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
     sections = [
-        f"<style>{STYLE}</style>",
+        f"<style>{STYLE}{SAMPLES_STYLE}</style>",
+        samples_section(read_samples(run)),
         *diagnoses,
         table_section("Where it ran", ("", ""), _environment(run)),
         text_section("Recipe", recipe),

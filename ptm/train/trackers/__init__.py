@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.recipe import Recipe
+from ptm.train.samples.record import SampleRecord, read_samples
 from ptm.train.trackers.background import Background
 from ptm.train.trackers.base import Tracker
 from ptm.train.trackers.metric_names import read_past_reports, tracker_values
@@ -33,16 +34,24 @@ class Trackers:
             return
         try:
             past_reports = read_past_reports(folder / "metrics.jsonl")
+            past_samples = read_samples(folder)
         except Exception as error:
-            logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
+            logger.warning(
+                "trackers are disabled because earlier reports cannot be read: %s", error
+            )
             return
         if recipe.tracking.tensorboard:
-            self._start("tensorboard", lambda: TensorBoard(folder / "tensorboard", past_reports))
+            self._start(
+                "tensorboard",
+                lambda: TensorBoard(folder / "tensorboard", past_reports, past_samples),
+            )
         if block is not None:
             # On its own thread, as it may wait for the network.
             self._start(
                 "wandb",
-                lambda: Background("wandb", lambda: Wandb(block, recipe, folder, past_reports)),
+                lambda: Background(
+                    "wandb", lambda: Wandb(block, recipe, folder, past_reports, past_samples)
+                ),
             )
 
     def _start(self, name: str, make: Callable[[], Tracker]) -> None:
@@ -55,6 +64,10 @@ class Trackers:
         """Send the reports of one step to every tracker, in one call."""
         values = {name: v for record in records for name, v in tracker_values(record).items()}
         self._call(lambda tracker: tracker.log(values, records[0]["step"]))
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Send the sample predictions of a step; call it before `log` for the same step."""
+        self._call(lambda tracker: tracker.log_samples(record))
 
     def alert(self, title: str, text: str, *, is_error: bool = False) -> None:
         """Notify those who follow the run, with every tracker that can."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ptm.train.trackers.base import PastReports
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers.base import SAMPLES, TABLE_COLUMNS, PastReports, table_rows
 
 
 class TensorBoard:
     """One event file per start of the program; points past the checkpoint are purged."""
 
-    def __init__(self, folder: Path, past_reports: PastReports) -> None:
+    def __init__(
+        self, folder: Path, past_reports: PastReports, past_samples: Sequence[SampleRecord] = ()
+    ) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -26,6 +31,8 @@ class TensorBoard:
         if not there:
             for step, values in past_reports:
                 self._add(values, step)
+            for record in past_samples:
+                self._add_samples(record)
             self._writer.flush()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -37,9 +44,25 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
+    def log_samples(self, record: SampleRecord) -> None:
+        """Write and flush the samples as a table in Markdown."""
+        self._add_samples(record)
+        self._writer.flush()
+
+    def _add_samples(self, record: SampleRecord) -> None:
+        rows = [TABLE_COLUMNS, ["---"] * len(TABLE_COLUMNS), *table_rows(record)]
+        text = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+        self._writer.add_text(f"{SAMPLES}/{record.evaluation}", text, record.step)
+
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         """TensorBoard has no notifications."""
 
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
+
+
+def _cell(value: str | int) -> str:
+    """A cell of a Markdown table, in which the characters of Markdown and HTML stay as they are."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+.!|~-])", r"\\\1", html.escape(str(value), quote=False))
+    return escaped.replace("\n", "<br>")

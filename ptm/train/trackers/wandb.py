@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from ptm.files.records import read_json
 from ptm.files.writing import write_file
 from ptm.recipe import Recipe, with_shown_urls
 from ptm.recipe.blocks import WandbBlock
-from ptm.train.trackers.base import PastReports
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers.base import SAMPLES, TABLE_COLUMNS, PastReports, table_rows
 from ptm.train.trackers.sweeps import trial_id
 from ptm.validation import text_of
 
@@ -67,7 +68,12 @@ class Wandb:
     """
 
     def __init__(
-        self, block: WandbBlock, recipe: Recipe, folder: Path, past_reports: PastReports
+        self,
+        block: WandbBlock,
+        recipe: Recipe,
+        folder: Path,
+        past_reports: PastReports,
+        past_samples: Sequence[SampleRecord] = (),
     ) -> None:
         self._recipe = recipe
         self._committed = -1
@@ -91,7 +97,10 @@ class Wandb:
         rows: dict[int, dict[str, float]] = {}
         for step, values in past_reports:
             rows.setdefault(step, {}).update(values)
+        samples = {record.step: record for record in past_samples}
         for step, row in rows.items():
+            if step in samples:
+                self.log_samples(samples[step])
             self._send(row, step, commit=True)
         if mode == "disabled":
             return
@@ -125,6 +134,18 @@ class Wandb:
         self._run.log({**values, "step": step}, step=own, commit=commit)
         if commit:
             self._committed = step
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Add a table to the row of the step, which an evaluation completes."""
+        if record.step < self._first:
+            return
+        import wandb
+
+        table = wandb.Table(columns=["step", *TABLE_COLUMNS])
+        for row in table_rows(record):
+            table.add_data(record.step, *row)
+        values = {f"{SAMPLES}/{record.evaluation}": table, "step": record.step}
+        self._run.log(values, step=record.step, commit=False)
 
     def _keep_best(self, names: Iterable[str]) -> None:
         """Let W&B's summary have the best value beside the last one: `eval/loss.min`."""

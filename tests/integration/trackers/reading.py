@@ -53,6 +53,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
                 for point in served.Tensors(tag)
             ]
             for tag in served.Tags()["tensors"]
+            if not tag.endswith("/text_summary")
         },
         found,
     )
@@ -83,7 +84,9 @@ def inspected(folder: Path) -> list[dict[str, Any]]:
 
 
 def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return without_clock(r["history"]["item"] for r in records if r["type"] == "history")
+    """The rows of the history, without tables of samples."""
+    rows = without_clock(r["history"]["item"] for r in records if r["type"] == "history")
+    return [{k: v for k, v in row.items() if not k.startswith("samples/")} for row in rows]
 
 
 def without_clock(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

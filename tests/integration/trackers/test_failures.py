@@ -17,6 +17,7 @@ import ptm.train.trackers.background
 import ptm.train.trackers.wandb
 from ptm.errors import EXIT_DONE
 from ptm.recipe import Recipe
+from ptm.train.samples.record import SampleRecord
 from ptm.train.trackers import Trackers
 from ptm.train.trackers.background import Background
 from tests.integration.trackers.reading import (
@@ -35,6 +36,9 @@ class Failing:
         self.calls += 1
         raise OSError("the tracker's disk is full")
 
+    def log_samples(self, record: SampleRecord) -> None:
+        raise AssertionError("a disabled tracker gets no samples")
+
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         raise AssertionError("no alert is expected")
 
@@ -50,7 +54,7 @@ def test_training_continues_without_failing_trackers(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Failing()
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: failing)
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda *past: failing)
     monkeypatch.setattr(wandb, "init", _raise)
     assert runs.train("tracked", *BOTH) == EXIT_DONE
     assert failing.calls == 1
