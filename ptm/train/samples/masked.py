@@ -54,18 +54,16 @@ class MaskedSampler(Sampler):
         shown = inner[:TOKENS_SHOWN]
         here = [column for column in shown if column in gaps]
         original = [gaps[column][0] if column in gaps else ids[column] for column in shown]
-        text = _text_with_gaps(
-            tokenizer, original, [column - shown.start for column in here] if shown else []
-        )
+        text = with_gaps(tokenizer, original, [column - shown.start for column in here])
         return Sample(
             text=f"{text}…" if len(inner) > len(shown) else text,
-            expected=tuple(_piece(tokenizer, gaps[column][0]) for column in here),
-            predicted=tuple(_piece(tokenizer, gaps[column][1]) for column in here),
+            expected=tuple(token_text(tokenizer, gaps[column][0]) for column in here),
+            predicted=tuple(token_text(tokenizer, gaps[column][1]) for column in here),
             has_gaps=True,
         )
 
 
-def _piece(tokenizer: Tokenizer, token: int) -> str:
+def token_text(tokenizer: Tokenizer, token: int) -> str:
     """A token as text; the token itself if it has none, or if it continues a word."""
     written = tokenizer.vocabulary.tokens[token]
     if tokenizer.config.continues_word(written) and written.startswith("##"):
@@ -73,7 +71,7 @@ def _piece(tokenizer: Tokenizer, token: int) -> str:
     return tokenizer.decode([token]).strip() or written
 
 
-def _text_with_gaps(tokenizer: Tokenizer, ids: list[int], gaps: list[int]) -> str:
+def with_gaps(tokenizer: Tokenizer, ids: list[int], gaps: list[int]) -> str:
     """The text of `ids` with a number in place of each token whose index is in `gaps`."""
     text, begin = "", 0
     for number, at in enumerate(gaps, start=1):
