@@ -69,7 +69,7 @@ def test_a_tracker_that_cannot_be_closed_is_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: Failing())
+    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda *past: Failing())
     monkeypatch.setattr(ptm.train.trackers, "Wandb", lambda *arguments: Failing())
     Trackers(recipe, tmp_path).close()
     assert "tensorboard could not be closed: still full" in caplog.text

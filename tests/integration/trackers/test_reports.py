@@ -211,11 +211,12 @@ def test_samples_are_tables_of_their_steps_before_and_after_a_stop(runs: Runs) -
     written = read_samples(folder)
     assert [one.step for one in written] == [6, 12]
     rows = [r["history"]["item"] for r in inspected(folder) if r["type"] == "history"]
-    tables = {row["step"]: row["samples/eval"] for row in rows if "samples/eval" in row}
+    key = "samples/eval.path"
+    tables = {row["step"]: row[key] for row in rows if key in row}
     shown = text_summaries(folder)
     assert sorted(tables) == sorted(shown) == [6, 12]
     for record in written:
-        file = offline_run(folder) / "files" / tables[record.step]["path"]
+        file = offline_run(folder) / "files" / tables[record.step]
         table = json.loads(file.read_text(encoding="utf-8"))
         assert table["columns"] == ["step", "sample", "text", "predicted", "expected"]
         assert table["data"] == [
