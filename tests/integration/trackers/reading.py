@@ -24,6 +24,8 @@ from ptm.recipe import Recipe
 from ptm.train.trackers import tracker_values
 
 WITH_WANDB = "tracking.wandb={project: test}"
+WITHOUT_SAMPLES = "tracking.samples=0"
+"""For runs that are sent: the tests' server takes no artifacts, and a table is one."""
 BOTH = ("tracking.tensorboard=true", WITH_WANDB)
 RECORD = {"step": 10, "split": "train", "loss": 2.5, "tokens_per_second": 100.0, "tokens": 7}
 WANDB = str(Path(sys.executable).with_name("wandb"))
