@@ -68,8 +68,9 @@ OFFLOAD = _kind(
 WANDB_RUN = _kind(
     "W&B run",
     r"run-\w+\.wandb(\.synced|\.syncstate)?|logs/debug(-internal|-core)?\.log"
-    r"|files/(config\.yaml|output\.log|requirements\.txt|wandb-(summary|metadata)\.json)",
-    r"files|logs|tmp|tmp/code",
+    r"|files/(config\.yaml|output\.log|requirements\.txt|wandb-(summary|metadata)\.json)"
+    r"|files/media/table/\S+\.table\.json",
+    r"files(/media(/table(/\S+)?)?)?|logs|tmp|tmp/code",
     r"logs/debug-core\.log",
 )
 """The folder of one offline run, as W&B writes it."""

@@ -19,6 +19,8 @@ from ptm.text.tokenizers.files import block_with_copies
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
 """The folders of a run (or an import) that hold copies of its tokenizers' files."""
 WEIGHTS, RECIPE, EVENTS = "weights.safetensors", "recipe.yaml", "events.jsonl"
+SAMPLES = "samples.jsonl"
+"""The sample predictions of a run."""
 EVALUATIONS = "evaluations"
 """The folder of a run with a file per evaluation set."""
 _RECIPE_BYTES = MEGABYTE
@@ -101,8 +103,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def lines_up_to(path: Path, step: int) -> list[str]:
-    """The lines of metrics.jsonl or events.jsonl up to `step`; damaged ones are left out and
-    logged.
+    """The lines of metrics.jsonl, events.jsonl or samples.jsonl up to `step`; damaged ones are left
+    out and logged.
 
     Raises UserError if the file cannot be read.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field
+
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveInt
 
 
@@ -64,6 +66,11 @@ class TrackingBlock(Config):
     """Steps between two records in metrics.jsonl, on the console and in the trackers."""
     evaluate_every: PositiveInt = 1000
     """Steps between two evaluations. The last step is always evaluated."""
+    samples: Annotated[int, Field(ge=0, le=64)] = 4
+    """Examples of the first evaluation set whose predictions are written to samples.jsonl at each
+    evaluation, and shown by `ptm report` and the trackers: what the model fills in or writes, its
+    labels or scores. 0: none. Objective `bilm`, and with pipeline stages models that write text,
+    have no samples."""
     wandb: WandbBlock | None = None
     """`{}` for the defaults; none: no W&B."""
     tensorboard: bool = False

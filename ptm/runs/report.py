@@ -18,7 +18,10 @@ from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
 from ptm.runs.page.recipe import recipe_section, shown_value
 from ptm.runs.status import run_status
 from ptm.runs.report_diagnosis import STYLE, diagnosis_section
+from ptm.runs.report_samples import STYLE as SAMPLES_STYLE
+from ptm.runs.report_samples import samples_section
 from ptm.train.diagnoses import read_diagnoses
+from ptm.train.samples.record import read_samples
 
 _BEGIN = 4096
 """Bytes of a page that name the program that wrote it."""
@@ -67,7 +70,8 @@ def _single(run: Path, curves: RunCurves) -> str:
     status = run_status(run)
     diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
     sections = [
-        f"<style>{STYLE}</style>",
+        f"<style>{STYLE}{SAMPLES_STYLE}</style>",
+        samples_section(read_samples(run)),
         *diagnoses,
         data_section(run),
         recipe_section(run),

@@ -44,6 +44,7 @@ from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder
 from ptm.train.run_log import log_to
+from ptm.train.samples.recorder import SampleRecorder
 from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
@@ -287,6 +288,7 @@ def _trainer(
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks, teachers=teachers)
     if ranks.world_size > 1:
         set_timeout(timeout_minutes=recipe.engine.timeout_minutes)
+    trackers = Trackers(recipe, folder.path) if ranks.is_main else None
     return Trainer(
         recipe,
         steps=inputs.steps,
@@ -295,7 +297,7 @@ def _trainer(
         engine=engine,
         folder=folder,
         ranks=ranks,
-        trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
+        trackers=trackers,
         rank_file=rank_file,
         display=display,
         utilisation=StepFlops(
@@ -303,6 +305,16 @@ def _trainer(
             recipe.engine,
             ranks,
             runs_twice=recipe.objective.compares_batch,
+        ),
+        samples=SampleRecorder(
+            recipe,
+            inputs.evaluation,
+            inputs.tokenizer,
+            engine,
+            ranks,
+            micro_batch_size=inputs.batch.micro_batch_size,
+            folder=folder.path,
+            trackers=trackers,
         ),
         teachers=teachers.fingerprints if teachers else (),
     )

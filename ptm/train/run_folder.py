@@ -25,6 +25,7 @@ from ptm.recipe import Recipe, recipe_yaml, with_shown_urls
 from ptm.recipe.saved_files import (
     EVALUATIONS,
     EVENTS,
+    SAMPLES,
     TARGET_TOKENIZER,
     TOKENIZER,
     lines_up_to,
@@ -255,8 +256,8 @@ class RunFolder:
             copy_files(recipe.target_tokenizer, self.path / TARGET_TOKENIZER)
 
     def cut_history(self, step: int) -> None:
-        """Drop reports and events after `step`, and incomplete lines that a kill left."""
-        for path in (self.metrics, self.path / EVENTS):
+        """Drop reports, events and samples after `step`, and incomplete lines that a kill left."""
+        for path in (self.metrics, self.path / EVENTS, self.path / SAMPLES):
             if path.is_file():
                 write_file(path, "".join(f"{line}\n" for line in lines_up_to(path, step)))
 

@@ -15,6 +15,7 @@ from ptm.recipe.profile_file import PROFILE
 from ptm.recipe.saved_files import (
     EVALUATIONS,
     EVENTS,
+    SAMPLES,
     TARGET_TOKENIZER,
     TOKENIZER,
     read_recipe_data,
@@ -28,6 +29,7 @@ _WRITTEN = (
     TARGET_TOKENIZER,
     "metrics.jsonl",
     EVENTS,
+    SAMPLES,
     EVALUATIONS,
     "train.log",
     "checkpoints",

@@ -31,6 +31,7 @@ from ptm.train.progress import RunPosition
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
+from ptm.train.samples.recorder import SampleRecorder
 from ptm.train.saving.schedule import CheckpointManager
 from ptm.train.stopping import BestMetric, Patience, StopRequests, all_gather_step
 from ptm.train.trackers import EndState, Trackers
@@ -71,6 +72,7 @@ class Trainer:
         rank_file: RankFile,
         display: TrainingDisplay,
         utilisation: StepFlops,
+        samples: SampleRecorder,
         teachers: tuple[str, ...] = (),
     ) -> None:
         """`teachers`: fingerprints of the teachers, which are saved in checkpoints."""
@@ -122,6 +124,7 @@ class Trainer:
             shares=recipe.data.held_out_shares,
             folder=folder.path,
         )
+        self._samples = samples
         self._garbage = GarbageCollection()
         profiled = recipe.train.profile if ranks.is_main else None
         self._profiler = StepProfiler(profiled, folder.path, ranks.device)
@@ -183,6 +186,7 @@ class Trainer:
         finally:
             batches.close()
             self._reporter.close()
+            self._samples.close()
             self._anomalies.close()
 
     def _alert(self, title: str, text: str, *, is_error: bool = False) -> None:
@@ -353,6 +357,7 @@ class Trainer:
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
         found = self._evaluation.metrics(step=self._position.step)
+        self._samples.record(step=self._position.step)
         self._reporter.write(
             *({**self._progress(name), **metrics} for name, metrics in found.items())
         )

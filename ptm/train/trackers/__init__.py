@@ -11,8 +11,9 @@ from typing import Any
 
 from ptm.component import classes_in
 from ptm.recipe import Recipe
+from ptm.train.samples.record import SampleRecord, read_samples
 from ptm.train.trackers.background import Background
-from ptm.train.trackers.base import EndState, RecipeTracker, Tracker
+from ptm.train.trackers.base import EndState, History, RecipeTracker, Tracker
 from ptm.train.trackers.metric_names import read_past_reports, tracker_values
 
 __all__ = [
@@ -64,12 +65,15 @@ class Trackers:
         if not chosen:
             return
         try:
-            past_reports = read_past_reports(folder / "metrics.jsonl")
+            reports = read_past_reports(folder / "metrics.jsonl")
+            history = History(reports, read_samples(folder))
         except Exception as error:
-            logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
+            logger.warning(
+                "trackers are disabled because earlier reports cannot be read: %s", error
+            )
             return
         for key, tracker in chosen.items():
-            make = functools.partial(tracker, recipe, folder, past_reports)
+            make = functools.partial(tracker, recipe, folder, history)
             waits = tracker.WAITS_FOR_NETWORK
             self._start(key, functools.partial(Background, key, make) if waits else make)
 
@@ -83,6 +87,10 @@ class Trackers:
         """Send the reports of one step to every tracker, in one call."""
         values = {name: v for record in records for name, v in tracker_values(record).items()}
         self._call(lambda tracker: tracker.log(values, records[0]["step"]))
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Send the sample predictions of a step; call it before `log` for the same step."""
+        self._call(lambda tracker: tracker.log_samples(record))
 
     def alert(self, title: str, text: str, *, is_error: bool = False) -> None:
         """Notify those who follow the run, with every tracker that can."""

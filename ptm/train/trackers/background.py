@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
+from ptm.train.samples.record import SampleRecord
 from ptm.train.trackers.base import EndState, Tracker
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class Background:
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Queue a report."""
         self._queue(lambda tracker: tracker.log(values, step))
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Queue sample predictions."""
+        self._queue(lambda tracker: tracker.log_samples(record))
 
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         """Queue a notification."""

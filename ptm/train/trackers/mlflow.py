@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.recipe import Recipe
-from ptm.train.trackers.base import EndState, PastReports, RecipeTracker
+from ptm.train.trackers.base import EndState, History, RecipeTracker
 from ptm.train.trackers.best import BestValues
 from ptm.train.trackers.flat_recipe import flat_recipe
 from ptm.train.trackers.run_id import store_run_id, stored_run_id
@@ -43,7 +43,7 @@ class Mlflow(RecipeTracker):
     PACKAGE = "mlflow"
     WAITS_FOR_NETWORK = True
 
-    def __init__(self, recipe: Recipe, folder: Path, past_reports: PastReports) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:
         # The recipe and the reports are sent to the user's server, and nothing to anyone else.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient
@@ -62,7 +62,7 @@ class Mlflow(RecipeTracker):
         self._client.update_run(self._id, status="RUNNING")
         self._send_recipe(flat_recipe(recipe), run.data.params)
         self._sent = int(run.data.tags.get(_SENT, -1))
-        self._send(past_reports)
+        self._send(history.reports)
         logger.info("MLflow: run %s in %s", self._id, uri)
 
     def _continued(self, kept: Path) -> Any:

@@ -12,7 +12,7 @@ from ptm.errors import UserError
 from ptm.files.kinds import SWANLAB_RUN
 from ptm.files.ownership import remove_folder
 from ptm.recipe import Recipe, with_shown_urls
-from ptm.train.trackers.base import EndState, PastReports, RecipeTracker
+from ptm.train.trackers.base import EndState, History, RecipeTracker
 from ptm.train.trackers.best import BestValues
 from ptm.train.trackers.run_id import own_run_id
 
@@ -46,13 +46,13 @@ class SwanLab(RecipeTracker):
     PACKAGE = "swanlab"
     WAITS_FOR_NETWORK = True
 
-    def __init__(self, recipe: Recipe, folder: Path, past_reports: PastReports) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:
         self._best = BestValues(recipe.objective)
         self._error = "the training failed"
         run_id = own_run_id(folder / "swanlab_run.json")
         mode = _mode()
         self._run = _init(recipe, folder / "swanlog", run_id, mode)
-        for step, values in past_reports:
+        for step, values in history.reports:
             self.log(values, step)
         if mode in ("online", "disabled"):
             return

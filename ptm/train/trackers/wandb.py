@@ -12,7 +12,15 @@ from ptm.files.kinds import WANDB_RUN
 from ptm.files.ownership import remove_folder
 from ptm.recipe import Recipe, with_shown_urls
 from ptm.recipe.tracking import WandbBlock
-from ptm.train.trackers.base import EndState, PastReports, RecipeTracker
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers.base import (
+    SAMPLES,
+    TABLE_COLUMNS,
+    EndState,
+    History,
+    RecipeTracker,
+    table_rows,
+)
 from ptm.train.trackers.best import best_of
 from ptm.train.trackers.run_id import own_run_id
 from ptm.train.trackers.sweeps import trial_id
@@ -57,7 +65,7 @@ class Wandb(RecipeTracker):
     PACKAGE = "wandb"
     WAITS_FOR_NETWORK = True
 
-    def __init__(self, recipe: Recipe, folder: Path, past_reports: PastReports) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:
         block = recipe.tracking.wandb
         assert block is not None, "the tracker runs only with its block"
         self._recipe = recipe
@@ -80,9 +88,12 @@ class Wandb(RecipeTracker):
         # W&B has the steps below this one: offline none, online those of earlier starts.
         self._first: int = self._run.starting_step
         rows: dict[int, dict[str, float]] = {}
-        for step, values in past_reports:
+        for step, values in history.reports:
             rows.setdefault(step, {}).update(values)
+        samples = {record.step: record for record in history.samples}
         for step, row in rows.items():
+            if step in samples:
+                self.log_samples(samples[step])
             self._send(row, step, commit=True)
         if mode == "disabled":
             return
@@ -116,6 +127,18 @@ class Wandb(RecipeTracker):
         self._run.log({**values, "step": step}, step=own, commit=commit)
         if commit:
             self._committed = step
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Add a table to the row of the step, which an evaluation completes."""
+        if record.step < self._first:
+            return
+        import wandb
+
+        table = wandb.Table(columns=["step", *TABLE_COLUMNS])
+        for row in table_rows(record):
+            table.add_data(record.step, *row)
+        values = {f"{SAMPLES}/{record.evaluation}": table, "step": record.step}
+        self._run.log(values, step=record.step, commit=False)
 
     def _keep_best(self, names: Iterable[str]) -> None:
         """Let W&B's summary have the best value beside the last one: `eval/loss.min`."""

@@ -17,6 +17,7 @@ import ptm.train.trackers.background
 import ptm.train.trackers.wandb
 from ptm.errors import EXIT_DONE
 from ptm.recipe import Recipe
+from ptm.train.samples.record import SampleRecord
 from ptm.train.trackers import EndState, Tracker, Trackers, known_trackers
 from ptm.train.trackers.background import Background
 from ptm.train.trackers.base import RecipeTracker
@@ -35,6 +36,9 @@ class Failing:
     def log(self, values: Mapping[str, float], step: int) -> None:
         self.calls += 1
         raise OSError("the tracker's disk is full")
+
+    def log_samples(self, record: SampleRecord) -> None:
+        raise AssertionError("a disabled tracker gets no samples")
 
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         raise AssertionError("no alert is expected")
