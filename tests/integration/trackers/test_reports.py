@@ -26,6 +26,7 @@ from ptm.train.trackers.tensorboard import _cell
 from tests.integration.trackers.reading import (
     BOTH,
     RECORD,
+    WITHOUT_SAMPLES,
     expected_history,
     expected_scalars,
     history,
@@ -68,7 +69,7 @@ def test_both_trackers_hold_the_reports_before_and_after_a_stop(
     if mode is not None:
         monkeypatch.setenv("WANDB_MODE", mode)
     folder = runs.folder / "tracked"
-    assert runs.train("tracked", *BOTH, stop_at=7) == EXIT_STOPPED
+    assert runs.train("tracked", *BOTH, WITHOUT_SAMPLES, stop_at=7) == EXIT_STOPPED
     assert [record["step"] for record in reports(folder)] == [5, 6]
     assert scalars(folder) == expected_scalars(folder)
     records = inspected(folder)
@@ -77,7 +78,7 @@ def test_both_trackers_hold_the_reports_before_and_after_a_stop(
     first_id = run_id(folder)
 
     wait_for_the_next_second(folder)
-    assert runs.train("tracked", *BOTH) == EXIT_DONE
+    assert runs.train("tracked", *BOTH, WITHOUT_SAMPLES) == EXIT_DONE
     assert [record["step"] for record in reports(folder)] == [5, 6, 10, 12, 12]
     assert scalars(folder) == expected_scalars(folder)
     records = inspected(folder)
@@ -89,7 +90,7 @@ def test_both_trackers_hold_the_reports_before_and_after_a_stop(
     assert not before.exists() or before == offline_run(folder)
 
     (run,) = (record["run"] for record in records if record["type"] == "run")
-    recipe = load_recipe(*split(runs.arguments("tracked", *BOTH)))
+    recipe = load_recipe(*split(runs.arguments("tracked", *BOTH, WITHOUT_SAMPLES)))
     config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
     assert config == recipe.model_dump(mode="json")
     assert (run["run_id"], run["project"]) == (first_id, "test")
