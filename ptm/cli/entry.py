@@ -66,7 +66,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         _limit_threads()
         words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
-        parsed = _parsed(build_parser(), words)
+        # Without a command, `ptm` prints the commands that there are.
+        parsed = _parsed(build_parser(), words or ["--help"])
         # With --json, stdout holds nothing but JSON.
         set_quiet(getattr(parsed, "quiet", False))
         log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
