@@ -41,7 +41,7 @@ print("transformers:", tokenizer.convert_ids_to_tokens(best))
 def run(*command: str | Path, cwd: Path) -> None:
     """Run a command without the variables that point to the checkout; end the check if it fails."""
     words = [str(word) for word in command]
-    print("+", " ".join(words) if "-c" not in words else f"{words[0]} -c …", flush=True)
+    print("+", " ".join(words if words[1] != "-c" else [*words[:2], "…"]), flush=True)
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
     environment["WANDB_MODE"] = "offline"
     if code := subprocess.run(words, cwd=cwd, env=environment).returncode:
