@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dataclasses import replace
 import ptm
 from ptm.checkpoint.format import Checkpoint
 from ptm.checkpoint.verification import digest_of
+from ptm.durations import clock
 from ptm.engines.deepspeed import check_config
 from ptm.engines.ds_config import ds_config
 from ptm.engines.pipeline import PipelineEngine
@@ -227,11 +229,16 @@ def _train_in(
         logger.info("%s", start)
     else:
         trainer.start_fresh(first)
+    began = time.monotonic()
     try:
         with display:
-            return trainer.run(stop, on_step_begin)
+            code = trainer.run(stop, on_step_begin)
     finally:
         trainer.close()
+    if code == EXIT_DONE:
+        took = clock(time.monotonic() - began)
+        logger.info("%s: done in %s", folder.path, took, extra={"is_done": True})
+    return code
 
 
 def _start(recipe: Recipe, inputs: TrainingInputs) -> WarmStart | None:

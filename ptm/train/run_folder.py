@@ -243,7 +243,11 @@ class RunFolder:
         `data`: the store's fingerprint. `hosts`: number of ranks by host name.
         """
         (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
-        for name, content in (("ds_config", ds_config), ("environment", environment(data, hosts))):
+        contents = {
+            "ds_config": ds_config,
+            "environment": environment(data, hosts, recipe.origin),
+        }
+        for name, content in contents.items():
             text = json.dumps(content, indent=1, ensure_ascii=False)
             (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         copy_files(recipe.tokenizer, self.path / TOKENIZER)

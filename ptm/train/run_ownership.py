@@ -37,6 +37,9 @@ _WRITTEN = (
     "tensorboard",
     "wandb",
     "wandb_run.json",
+    "mlflow_run.json",
+    "swanlog",
+    "swanlab_run.json",
 )
 """Files and folders that a training writes into its run folder or removes from it."""
 

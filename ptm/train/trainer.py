@@ -33,7 +33,7 @@ from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
 from ptm.train.saving.schedule import CheckpointManager
 from ptm.train.stopping import BestMetric, Patience, StopRequests, all_gather_step
-from ptm.train.trackers import Trackers
+from ptm.train.trackers import EndState, Trackers
 from ptm.train.utilisation import StepFlops
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Trainer:
         self._engine = engine
         self._ranks = ranks
         self._trackers = trackers
+        self._end: EndState = "failed"
         self._rank_file = rank_file
         self._position = RunPosition()
         self._reporter = Reporter(
@@ -170,6 +171,7 @@ class Trainer:
         try:
             with self._garbage:
                 code = self._loop(batches, stop, on_step_begin)
+            self._end = "done" if code == EXIT_DONE else "stopped"
             state = "done" if code == EXIT_DONE else f"stopped ({stop.reason or 'on request'})"
             self._alert(state, f"step {self._position.step} of {self._steps}")
             self._profiler.close(self._position.step, ended=code == EXIT_DONE)
@@ -310,9 +312,9 @@ class Trainer:
         self._engine.state.set_scaler(checkpoint.run["scaler"])
 
     def close(self) -> None:
-        """Flush and close the trackers."""
+        """Flush and close the trackers, which show how the run ended."""
         if self._trackers is not None:
-            self._trackers.close()
+            self._trackers.close(self._end)
 
     def _progress(self, split: str) -> dict[str, Any]:
         at = self._position

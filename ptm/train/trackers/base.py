@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+
+from ptm.recipe import Recipe
 
 PastReports = Sequence[tuple[int, Mapping[str, float]]]
 """Steps and values of the reports before this start, in chronological order."""
+
+EndState = Literal["done", "stopped", "failed"]
+"""How a start of a run ended: the last step is done, it was stopped, or it failed."""
 
 
 class Tracker(Protocol):
@@ -20,6 +27,36 @@ class Tracker(Protocol):
         """Notify those who follow the run, if the tracker can."""
         ...
 
-    def close(self) -> None:
-        """Flush and close."""
+    def close(self, state: EndState) -> None:
+        """Flush and close; show how the run ended, if the tracker can."""
         ...
+
+
+class RecipeTracker(ABC):
+    """A tracker that a key of `tracking` switches on, found by scanning this package.
+
+    Its file holds all of it; its block is in `ptm.recipe.tracking`.
+    """
+
+    KEY: ClassVar[str]
+    """The key in `tracking`, and the name of the extra that installs `PACKAGE`."""
+    PACKAGE: ClassVar[str]
+    """The package that it imports."""
+    WAITS_FOR_NETWORK: ClassVar[bool]
+    """Whether a call may wait for the network, so that it needs a thread of its own."""
+
+    @abstractmethod
+    def __init__(self, recipe: Recipe, folder: Path, past_reports: PastReports) -> None:
+        """Start or continue the run of the run folder `folder`, whose history is `past_reports`."""
+
+    @abstractmethod
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Record named values at a step."""
+
+    @abstractmethod
+    def alert(self, title: str, text: str, *, is_error: bool) -> None:
+        """Notify those who follow the run, if the tracker can."""
+
+    @abstractmethod
+    def close(self, state: EndState) -> None:
+        """Flush and close; show how the run ended, if the tracker can."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptm.train.trackers.base import PastReports
+from ptm.recipe import Recipe
+from ptm.train.trackers.base import EndState, PastReports, RecipeTracker
 
 
-class TensorBoard:
+class TensorBoard(RecipeTracker):
     """One event file per start of the program; points past the checkpoint are purged."""
 
-    def __init__(self, folder: Path, past_reports: PastReports) -> None:
+    KEY = "tensorboard"
+    PACKAGE = "tensorboard"
+    WAITS_FOR_NETWORK = False
+
+    def __init__(self, recipe: Recipe, folder: Path, past_reports: PastReports) -> None:
+        folder = folder / "tensorboard"
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -40,6 +46,6 @@ class TensorBoard:
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         """TensorBoard has no notifications."""
 
-    def close(self) -> None:
-        """Close the file."""
+    def close(self, state: EndState) -> None:
+        """Close the file. Event files have no state of the run."""
         self._writer.close()

@@ -189,7 +189,7 @@ class Served:
     def log(self, row: dict[str, float], step: int | None, commit: bool) -> None:
         self.rows.append((step, row))
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int) -> None:
         pass
 
 
@@ -226,5 +226,5 @@ def test_a_damaged_id_file_starts_another_run(
 ) -> None:
     (tmp_path / "wandb_run.json").write_text('{"id')
     Trackers(quick(recipe), tmp_path).close()
-    assert "a new W&B run is started" in caplog.text
+    assert "a new run is started" in caplog.text
     assert run_id(tmp_path) in offline_run(tmp_path).name

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from ptm.cli.entry import main
 from ptm.version import __version__
 
 # Threads that are inside an operation of torch when the command ends, as those of gloo are.
@@ -73,15 +72,3 @@ def test_other_ends_keep_their_exit_code_and_message(failure: str, code: int, me
     )
     assert ended.returncode == code
     assert ended.stderr.endswith(message)
-
-
-def test_ptm_alone_lists_the_commands_in_the_order_of_use(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([])
-    assert ended.value.code in (None, 0)
-    printed = capsys.readouterr().out
-    order = ["recipes", "validate", "show", "preprocess", "train", "evaluate", "export", "fill"]
-    places = [printed.index(f"\n    {command}") for command in order]
-    assert places == sorted(places)
