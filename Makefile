@@ -10,13 +10,14 @@ RUN    := runs/quickstart
 WORKERS := 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
-.PHONY: quickstart test lint types imports tests slow mutations docs clean help
+.PHONY: quickstart test lint types imports tests slow mutations docs release-check clean help
 
 help:
 	@echo "make quickstart   install, then pretrain, evaluate, export and try a tiny RoBERTa"
 	@echo "make test         install with the tools, then lint, types, import rules and tests"
 	@echo "make slow         the tests that take minutes, and whole matrices"
 	@echo "make docs         the generated pages of docs/, from the code"
+	@echo "make release-check  build, install the wheel in a new environment, quickstart, slow tests"
 	@echo "make mutations    mistakes put into a copy of the code, which the tests must notice"
 
 $(VENV)/python: 
@@ -74,6 +75,10 @@ slow: $(VENV)/installed-dev
 
 mutations: $(VENV)/installed-dev
 	$(BIN)/python tests/mutations.py
+
+release-check: $(VENV)/installed-dev
+	$(BIN)/python tests/release_check.py
+	$(MAKE) slow
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py

@@ -14,7 +14,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CORPORA = (ROOT / "recipes/quickstart/make_corpus.py",)
 """Files that hold text for models, not for readers."""
-PLACES = ("ptm", "launch", "tests", "benchmarks", "recipes", "docs", "README.md", "CONTRIBUTING.md")
+PLACES = (
+    "ptm",
+    "launch",
+    "tests",
+    "benchmarks",
+    "recipes",
+    "docs",
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+)
 
 # Expression -> what to write instead. Names with underscores are searched as words too.
 BANNED = {

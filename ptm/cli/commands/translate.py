@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "translate"
 HELP = "write the recipe of command lines of UER-py, TencentPretrain or Hugging Face's scripts"
-ORDER = 5
+ORDER = 7
 
 _DEFAULT_PATH = "recipe.yaml"
 _LONGEST_PATH = 4096
