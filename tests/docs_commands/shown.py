@@ -12,11 +12,13 @@ _NUMBER_PATTERN = r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?"
 def missing_line(shown: Sequence[str], printed: str, *, varies: Sequence[str] = ()) -> str | None:
     """The first of the lines `shown` that `printed` lacks, in their order, or None.
 
-    Numbers are compared by shape. `...` and `…` stand for any text, and so do the parts of a line
+    Numbers are compared by shape. `...` and `…` stand for any text, as lines for any lines, and so do the parts of a line
     that match a pattern of `varies`.
     """
     rest = [" ".join(line.split()) for line in printed.splitlines()]
     for line in shown:
+        if line.strip() in ("", "...", "…"):
+            continue
         pattern = line_pattern(line, varies=varies)
         at = next((i for i, one in enumerate(rest) if pattern.fullmatch(one)), None)
         if at is None:

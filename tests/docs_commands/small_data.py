@@ -13,7 +13,7 @@ LINES = {
     "book_review/train.tsv": 300,
     "book_review/dev.tsv": 60,
     "book_review/test.tsv": 60,
-    "CLUECorpusSmall_bert_sampled.txt": 2500,
+    "CLUECorpusSmall_bert_sampled.txt": 1_000_000,
     "news-commentary-v13-en-zh_sampled.txt": 200,
     "msra_ner/train.tsv": 200,
     "msra_ner/dev.tsv": 21,
