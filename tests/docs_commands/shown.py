@@ -12,8 +12,8 @@ _NUMBER_PATTERN = r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?"
 def missing_line(shown: Sequence[str], printed: str, *, varies: Sequence[str] = ()) -> str | None:
     """The first of the lines `shown` that `printed` lacks, in their order, or None.
 
-    Numbers are compared by shape. `...` and `…` stand for any text, as lines for any lines, and so do the parts of a line
-    that match a pattern of `varies`.
+    Numbers are compared by shape. `...` and `…` stand for any text, and as lines for any lines. The
+    parts of a line that match a pattern of `varies` stand for any text too.
     """
     rest = [" ".join(line.split()) for line in printed.splitlines()]
     for line in shown:

@@ -11,16 +11,15 @@ _BRACES = re.compile(r"^(?P<before>[^{}\s=]*)\{(?P<inside>[^{}\s]+,[^{}\s]+)\}(?
 _OPERATORS = set(";&|<>()")
 
 
-def assignments(text: str) -> dict[str, str]:
-    """The variables that a command of nothing but assignments sets."""
-    return dict(word.split("=", 1) for word in shlex.split(text))
+def assignments(text: str, variables: dict[str, str]) -> dict[str, str]:
+    """The variables that a command of nothing but assignments sets, after those in `variables`."""
+    return dict(word.split("=", 1) for word in shlex.split(_expanded(text, variables)))
 
 
 def simple_commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
     """The words of each program that `text` starts; redirections are left out."""
     text = text.partition("<<'END'")[0].replace("\\\n", " ")
-    expanded = _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), text)
-    lexer = shlex.shlex(expanded, posix=True, punctuation_chars=True)
+    lexer = shlex.shlex(_expanded(text, variables), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     lexer.commenters = ""
     words, into_file = list[str](), False
@@ -36,6 +35,10 @@ def simple_commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]
             words += with_braces(token)
     if words:
         yield words
+
+
+def _expanded(text: str, variables: dict[str, str]) -> str:
+    return _VARIABLE.sub(lambda found: variables.get(found[1], found[0]), text)
 
 
 def with_braces(word: str) -> list[str]:

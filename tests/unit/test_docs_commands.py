@@ -52,8 +52,7 @@ def _words(page: str) -> Iterator[tuple[Command, list[str]]]:
     for command in commands_of(PROJECT, page):
         text = table().changed(command)
         if command.is_assignment:
-            for name, value in assignments(text).items():
-                variables[name] = value
+            variables |= assignments(text, variables)
         elif "<<'END'" not in text:
             for words in simple_commands(text, variables):
                 yield command, without_environment(words)
