@@ -13,7 +13,7 @@ import pytest
 from ptm.cli.entry import build_parser
 from ptm.errors import UserError
 from ptm.recipe import load_recipe
-from tests.docs_commands.pages import Command, blocks_of, commands_of, pages
+from tests.docs_commands.pages import GENERATED, Command, blocks_of, commands_of, pages
 from tests.docs_commands.shown import missing_line
 from tests.docs_commands.table import table
 from tests.docs_commands.words import assignments, simple_commands, without_environment
@@ -151,7 +151,7 @@ def _spans(page: str) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/recipe.md", "docs/commands.md", "docs/errors.md"])
+@pytest.mark.parametrize("page", [*PAGES, *GENERATED])
 def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
     text = (PROJECT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -171,7 +171,7 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+@pytest.mark.parametrize("page", [one for one in (*PAGES, *GENERATED) if one.startswith("docs/")])
 def test_a_page_begins_with_a_sentence_on_its_purpose(page: str) -> None:
     lines = (PROJECT / page).read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ")
