@@ -173,11 +173,12 @@ def _anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", [one for one in (*PAGES, *GENERATED) if one.startswith("docs/")])
 def test_a_page_begins_with_a_sentence_on_its_purpose(page: str) -> None:
-    lines = (PROJECT / page).read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("# ")
-    assert lines[1] == ""
-    assert re.match(r"Read this page (to|before|when|if) ", lines[2]), (
-        f"{page}: begin with one sentence on what the page is for: 'Read this page to …'"
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    first = re.match(r"# .+\n\n((?:[A-Z`].*)(?:\n.+)*)", text)
+    assert first, f"{page}: begin with a heading, an empty line and a sentence"
+    sentence = re.split(r"(?<=[.:]) ", " ".join(first[1].split()))[0]
+    assert re.search(r"\b(to|for|before|when|if)\b", sentence), (
+        f"{page}: the first sentence names what the page is for, or for whom: '{sentence}'"
     )
 
 
