@@ -58,7 +58,7 @@ class Checkout:
             output, _ = process.communicate(timeout=seconds or LIMIT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGINT if seconds else signal.SIGKILL)
-            output, _ = process.communicate(timeout=60)
+            output = _rest(process)
         return Result(process.returncode, output)
 
     def _environment(self) -> dict[str, str]:
@@ -75,3 +75,12 @@ class Checkout:
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
+
+
+def _rest(process: subprocess.Popen[str]) -> str:
+    """The output of a process that received a signal; it is killed after a minute."""
+    try:
+        return process.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
