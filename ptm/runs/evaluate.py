@@ -11,6 +11,7 @@ import torch
 
 from ptm.components.objectives.scores.diagnosis import Diagnosis
 
+from ptm.console.phases import tracked
 from ptm.engines.metric_sums import (
     CountingIterator,
     evaluate_batches,
@@ -19,7 +20,7 @@ from ptm.engines.metric_sums import (
     warn_of_unmeasured,
 )
 from ptm.engines.predictions import figures_of
-from ptm.engines.ranks import keep_large_allocations
+from ptm.allocator import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.run import RunSource
@@ -87,7 +88,14 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     for name, rows in sets.items():
         if rows.left_out:
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
-        batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
+        read = tracked(
+            evaluation_batches(rows, size),
+            f"evaluating on {name}",
+            total=len(rows),
+            unit="rows",
+            each=size,
+        )
+        batches = CountingIterator(read, recipe.objective)
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
         of_set = figures_of(
             result.predictions,
