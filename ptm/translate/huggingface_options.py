@@ -13,7 +13,7 @@ from ptm.translate.options import Kind, Option
 
 _CACHE = "a store is built once and is never in a cache"
 _WHOLE = "a training reads the whole corpus; give a smaller file"
-_HUB_DATA = "corpora are text files; write the texts to a file, one document on a line"
+_HUB_DATA = "name its files: `data.corpus: hf://datasets/ORGANISATION/NAME/data/*.parquet`"
 _RUN = "a run with the same name continues; `--fresh` starts again"
 _AUTOMATIC = "it is chosen by itself"
 

@@ -248,7 +248,10 @@ FINETUNE = (
 """What run_classifier.py has besides, or in place of, the options of pretrain.py."""
 INFER = (
     Option("--load_model_path", key="the first argument of `ptm evaluate`, `ptm embed`"),
-    Option("--prediction_path", why="predictions of single texts are not written"),
+    Option(
+        "--prediction_path",
+        why="a training writes no predictions; `ptm predict RUN FILE --out` does",
+    ),
 )
 """Of the scripts that apply a model; the page lists them, no line of them is translated."""
 

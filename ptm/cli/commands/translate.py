@@ -70,7 +70,7 @@ def _text(lines: str) -> str:
     # One word is a file; with a space, it is a file only if one of that name exists.
     if {"\n", "\0"} & set(lines) or len(lines) > _LONGEST_PATH:
         return lines
-    if " " in lines and not Path(lines).is_file():
+    if " " in lines and not _is_file(lines):
         return lines
     if not Path(lines).exists():
         raise UserError(
@@ -78,6 +78,14 @@ def _text(lines: str) -> str:
             "them."
         )
     return read_text(lines)
+
+
+def _is_file(name: str) -> bool:
+    """Whether `name` is that of a file. A command line may be longer than names can be."""
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
 
 
 def _write(translation: Translation) -> None:

@@ -53,6 +53,12 @@ def test_lines_of_a_file_or_of_stdin(
     assert "seed: 5  # --seed" in capsys.readouterr().out
 
 
+def test_one_long_line_is_no_file_name(capsys: pytest.CaptureFixture[str]) -> None:
+    line = _LINE + " --seed 7" * 40
+    assert main(["translate", line]) == EXIT_DONE
+    assert "type: mlm" in capsys.readouterr().out
+
+
 def test_out_writes_recipes_and_hostfile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -252,7 +252,7 @@ def test_what_cannot_be_translated_is_an_error(options: str, message: str) -> No
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ("--dataset_name wikitext", "corpora are text files"),
+        ("--dataset_name wikitext", "name its files"),
         ("--streaming", "memory-mapped"),
         ("--overwrite_output_dir", "`--fresh` starts again"),
         ("--torch_compile", "not compiled"),
