@@ -53,8 +53,8 @@ ENGINES = [
 RANKS = {1: ENGINES[:4], 2: ENGINES, 4: ENGINES}
 """Number of ranks of a start under --changing -> engines to choose from."""
 DISK_BYTES = 48 * 2**20
-SECONDS = 120
-"""Time limit of a start to reach its next fault, and to end after it."""
+SECONDS = int(os.environ.get("STORM_SECONDS", "120"))
+"""Time limit of a start to reach its next fault, and to end after it (STORM_SECONDS)."""
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The pictures of the documentation: measurements and the scripts that draw them."""

@@ -1,0 +1,67 @@
+"""The picture of a training that faults struck."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.pictures.panel import Box, Curve, Panel
+from benchmarks.pictures.svg import Picture
+
+SHORT = {
+    "kill -9 of a rank": "kill -9 of a rank",
+    "kill -9 of the launcher": "kill -9 of the launcher",
+    "kill -9 of everything": "kill -9 of all processes",
+    "SIGTERM to a rank": "SIGTERM",
+    "SIGUSR1 to a rank": "SIGUSR1",
+    "full disk": "full disk",
+    "checkpoints cannot be written": "unwritable checkpoint folder",
+    "newest checkpoint truncated": "truncated checkpoint",
+    "newest checkpoint bit-flipped": "flipped bit in a checkpoint",
+    "newest manifest removed": "missing manifest",
+}
+"""Name of a fault in the log -> its name in the picture."""
+COLUMNS = 3
+
+
+def storm(data: Path) -> Picture:
+    """Both curves on each other, with a numbered mark at each fault and the list of faults."""
+    found = json.loads(data.read_text(encoding="utf-8"))
+    calm, struck, strikes = found["calm"], found["storm"], found["faults"]
+    largest = max(abs(one - other) for one, other in zip(calm, struck, strict=True))
+    same = "every loss is the same" if not largest else f"losses differ by at most {largest:.1e}"
+    rows = -(-len(strikes) // COLUMNS)
+    picture = Picture(
+        title=f"{len(strikes)} faults in {len(struck)} steps: {same}",
+        subtitle="Two ranks, ZeRO 1, dropout; after each fault the same command was run again",
+        description=f"Training loss of an undisturbed run and of a run that {len(strikes)} faults "
+        f"struck, over {len(struck)} steps; {same}. The faults: "
+        + ", ".join(f"{SHORT[one['fault']]} at step {one['step']}" for one in strikes)
+        + ".",
+        height=430 + 20 * rows,
+    )
+    values = [*calm, *struck]
+    low, high = min(values), max(values)
+    panel = Panel(
+        picture,
+        Box(left=64, top=128, right=650, bottom=370),
+        x_range=(0, len(struck)),
+        y_range=(low - 0.05 * (high - low), high + 0.05 * (high - low)),
+        labels=("step", "training loss, nats"),
+    )
+    for index, one in enumerate(strikes):
+        x, bottom = panel.place((one["step"], low))[0], panel.box.bottom
+        picture.line([(x, panel.box.top + 4), (x, bottom)], "x", width=1, dashes="3 3")
+        picture.text((x, panel.box.top), str(index + 1), colour="x", anchor="middle", weight=600)
+    panel.draw(
+        [
+            Curve("undisturbed", list(enumerate(calm, 1)), "b", width=5),
+            Curve("with faults", list(enumerate(struck, 1)), "a", width=1.5),
+        ]
+    )
+    for index, one in enumerate(strikes):
+        column, row = divmod(index, rows)
+        at = (40 + column * 250, 436 + 20 * row)
+        picture.text(at, str(index + 1), colour="x", weight=600, anchor="end")
+        picture.text((at[0] + 8, at[1]), f"{SHORT[one['fault']]}, step {one['step']}")
+    return picture
