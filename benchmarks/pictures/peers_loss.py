@@ -1,15 +1,17 @@
 """Loss of the checkpoints of benchmarks/pictures/peers.py on one held-out text.
 
-python -m benchmarks.pictures.peers_loss FOLDER VOCAB OUT.json [--uer UER_CHECKOUT]
+python -m benchmarks.pictures.peers_loss FOLDER VOCAB OUT.json [--tools ptm uer hf]
+    [--every 60] [--check UER_CHECKOUT]
 
 Each checkpoint is read by transformers' BertForMaskedLM: ptm's after `ptm export`, UER-py's after
 `ptm import` and `ptm export`, the Trainer's as it is. All get the same rows with the same masked
-positions, without dropout. With --uer, UER-py's own model computes the loss of its last checkpoint
-too, which shows that the conversion does not change it.
+positions, without dropout. Curves that OUT.json has of other tools stay there. With --check,
+UER-py's own model computes the loss of its last checkpoint too, which shows that the conversion
+does not change it.
 
 The held-out reviews come in two forms: `single`, one review per row, cut to 128 tokens, and
 `joined`, all reviews in one stream that is cut every 128 tokens. 15 % of the tokens of a form that
-are not special are masked, all of them by [MASK].
+are not special are predicted: as in training, [MASK] replaces 80 % of them, a random token 10 %.
 """
 
 from __future__ import annotations
@@ -29,16 +31,16 @@ from tokenizers import BertWordPieceTokenizer
 from torch import Tensor
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-from benchmarks.pictures.peers import EVERY, LENGTH, PROJECT, ROWS, STEPS, call
+from benchmarks.pictures.peers import EVERY, LENGTH, ROWS, STEPS
 
 RATE = 0.15
 ROWS_TOGETHER = 32
 IGNORED = -100
 """The label of a position that is not predicted."""
 Rows = list[tuple[Tensor, Tensor, Tensor]]
-"""Batches of (input ids, attention mask, labels), each (rows, 128)."""
-Logits = Callable[[Tensor, Tensor], Tensor]
-"""(input ids, attention mask) -> logits (rows, 128, V)."""
+"""Batches of (input ids, attention mask, labels), each (rows, longest row)."""
+Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(input ids, attention mask, masked positions), of equal shape -> logits (masked, V)."""
 
 
 def tokenizer_of(vocab: str) -> PreTrainedTokenizerFast:
@@ -62,23 +64,29 @@ def read_ids(path: Path, vocab: str) -> Iterator[list[int]]:
 
 
 def held_out_rows(folder: Path, vocab: str, *, joined: bool) -> Rows:
-    """The held-out rows with masked tokens, the same in every call."""
+    """The held-out rows with masked tokens, the same in every call; short rows come first."""
     texts = list(read_ids(folder / "held_out.txt", vocab))
     if joined:
         stream = [token for text in texts for token in text]
         texts = [stream[at : at + LENGTH] for at in range(0, len(stream) - LENGTH + 1, LENGTH)]
     tokenizer = tokenizer_of(vocab)
     special = torch.tensor(tokenizer.all_special_ids)
-    ids = torch.zeros(len(texts), LENGTH, dtype=torch.long)
-    for row, text in enumerate(texts):
-        ids[row, : min(len(text), LENGTH)] = torch.tensor(text[:LENGTH])
     dice = torch.Generator().manual_seed(0)
-    masked = (torch.rand(ids.shape, generator=dice) < RATE) & ~torch.isin(ids, special)
-    labels = torch.where(masked, ids, IGNORED)
-    attention = (ids != 0).long()
-    ids = torch.where(masked, tokenizer.convert_tokens_to_ids("[MASK]"), ids)
-    parts = (part.split(ROWS_TOGETHER) for part in (ids, attention, labels))
-    return list(zip(*parts, strict=True))
+    texts = sorted((text[:LENGTH] for text in texts), key=len)
+    batches = []
+    for first in range(0, len(texts), ROWS_TOGETHER):
+        rows = [torch.tensor(text) for text in texts[first : first + ROWS_TOGETHER]]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        masked = (torch.rand(ids.shape, generator=dice) < RATE) & ~torch.isin(ids, special)
+        labels = torch.where(masked, ids, IGNORED)
+        attention = (ids != 0).long()
+        kind = torch.rand(ids.shape, generator=dice)
+        others = torch.randint(len(tokenizer), ids.shape, generator=dice)
+        mask = torch.tensor(tokenizer.convert_tokens_to_ids("[MASK]"))
+        ids = torch.where(masked & (kind < 0.8), mask, ids)
+        ids = torch.where(masked & (kind >= 0.9), others, ids)
+        batches.append((ids, attention, labels))
+    return batches
 
 
 @torch.no_grad()
@@ -87,7 +95,7 @@ def loss_of(logits: Logits, rows: Rows) -> float:
     total, count = 0.0, 0
     for ids, attention, labels in rows:
         masked = labels != IGNORED
-        scores = logits(ids, attention)[masked]
+        scores = logits(ids, attention, masked)
         total += float(torch.nn.functional.cross_entropy(scores, labels[masked], reduction="sum"))
         count += int(masked.sum())
     return total / count
@@ -107,7 +115,13 @@ def frequency_loss(folder: Path, vocab: str, rows: Rows) -> float:
 def transformers_logits(folder: Path) -> Logits:
     """The logits of an export, computed by transformers."""
     model = BertForMaskedLM.from_pretrained(folder).eval()
-    return lambda ids, attention: model(input_ids=ids, attention_mask=attention).logits
+
+    def logits(ids: Tensor, attention: Tensor, masked: Tensor) -> Tensor:
+        hidden = model.bert(input_ids=ids, attention_mask=attention).last_hidden_state
+        found: Tensor = model.cls(hidden[masked])
+        return found
+
+    return logits
 
 
 def uer_logits(checkout: str, weights: Path, vocab: str) -> Logits:
@@ -125,8 +139,8 @@ def uer_logits(checkout: str, weights: Path, vocab: str) -> Logits:
     model.eval()
     head = model.target.mlm
 
-    def logits(ids: Tensor, attention: Tensor) -> Tensor:
-        hidden = model.encoder(model.embedding(ids, attention), attention)
+    def logits(ids: Tensor, attention: Tensor, masked: Tensor) -> Tensor:
+        hidden = model.encoder(model.embedding(ids, attention), attention)[masked]
         found: Tensor = head.linear_2(head.layer_norm(head.act(head.linear_1(hidden))))
         return found
 
@@ -145,9 +159,17 @@ def as_transformers(folder: Path, vocab: str, *, tool: str, step: int) -> Path:
         shutil.rmtree(source, ignore_errors=True)
         weights = str(folder / f"uer.bin-{step}")
         words = ("import", weights, str(source), "--from", "uer", "--vocab", vocab)
-        call("-m", "ptm", *words, folder=PROJECT)
-    call("-m", "ptm", "export", str(source), str(out), "--to", "hf", *number, folder=PROJECT)
+        run_ptm(*words)
+    run_ptm("export", str(source), str(out), "--to", "hf", *number)
     return out
+
+
+def run_ptm(*words: str) -> None:
+    """Run `ptm` in this process."""
+    from ptm.cli import main as run
+
+    code = run(list(words))
+    assert code == 0, f"ptm {words[0]} ended with {code}"
 
 
 def tokens_of(folder: Path, tool: str) -> dict[int, int]:
@@ -163,7 +185,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("vocab")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--uer", metavar="UER_CHECKOUT")
+    parser.add_argument("--tools", nargs="+", default=["ptm", "uer", "hf"])
+    parser.add_argument("--every", type=int, default=60, help="steps between two points")
+    parser.add_argument("--check", metavar="UER_CHECKOUT")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     folder, vocab = given.folder.resolve(), str(Path(given.vocab).resolve())
@@ -179,18 +203,23 @@ def main(words: list[str]) -> None:
     }
     print("masked tokens:", counts, "frequencies alone:", frequencies, flush=True)
     curves: dict[str, list[dict[str, float]]] = {}
-    for tool in ("ptm", "uer", "hf"):
+    if given.out.exists():
+        curves = json.loads(given.out.read_text(encoding="utf-8"))["curves"]
+    for tool in given.tools:
         curves[tool] = []
         for step, tokens in sorted(tokens_of(folder, tool).items()):
+            if step % given.every:
+                continue
             read = transformers_logits(as_transformers(folder, vocab, tool=tool, step=step))
             losses = {name: round(loss_of(read, rows), 4) for name, rows in forms.items()}
             curves[tool].append({"step": step, "tokens": tokens, **losses})
             print(tool, curves[tool][-1], flush=True)
-    if given.uer:
-        read = uer_logits(str(Path(given.uer).resolve()), folder / f"uer.bin-{STEPS}", vocab)
+        content = {"masked": counts, "frequencies": frequencies, "curves": curves}
+        given.out.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    if given.check:
+        weights = folder / f"uer.bin-{STEPS}"
+        read = uer_logits(str(Path(given.check).resolve()), weights, vocab)
         print("UER-py's own model:", {name: loss_of(read, rows) for name, rows in forms.items()})
-    content = {"masked": counts, "frequencies": frequencies, "curves": curves}
-    given.out.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
