@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import re
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
+from ptm.allocator import keep_large_allocations
 from ptm.engines.deepspeed import init_deepspeed
 from ptm.errors import SharedError, UserError
 from ptm.rank_environment import launched_ranks, local_rank
@@ -33,10 +32,6 @@ _NO_ADDRESS = re.compile(
     re.IGNORECASE,
 )
 """Found in the error of gloo or the store if a host name or a device has no address."""
-
-# Parameters of glibc's mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_ONE_GIGABYTE = 2**30
 
 
 @dataclass(frozen=True)
@@ -290,18 +285,3 @@ def destroy_process_group() -> None:
     """Destroy the process group, so that its threads end with the training."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def keep_large_allocations() -> None:
-    """On a CPU, make glibc reuse large memory blocks from step to step.
-
-    By default glibc maps every block above 32 MB anew and unmaps it when it is freed. The logits
-    of a small model with a large vocabulary are that large: their page faults alone can take
-    several times as long as the arithmetic. Does nothing with a GPU or another C library.
-    """
-    if torch.cuda.is_available() or not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _ONE_GIGABYTE)
-        mallopt(_TRIM_THRESHOLD, 2 * _ONE_GIGABYTE - 1)

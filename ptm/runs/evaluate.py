@@ -19,7 +19,7 @@ from ptm.engines.metric_sums import (
     warn_of_unmeasured,
 )
 from ptm.engines.predictions import figures_of
-from ptm.engines.ranks import keep_large_allocations
+from ptm.allocator import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.run import RunSource

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ptm.allocator import return_large_allocations
 from ptm.arrays import I64
 from ptm.components.objectives import Objective
 from ptm.components.objectives.base import RandomSource
@@ -47,6 +48,7 @@ class RowModel:
         Raises UserError if weights are missing, or if the inputs may be longer than the model's
         positions.
         """
+        return_large_allocations()
         recipe = source.recipe()
         self._objective = objective
         self.tokenizer = recipe.tokenizer.load()
