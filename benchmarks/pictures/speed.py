@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.pictures.svg import Picture
 
@@ -42,10 +43,6 @@ def value_of(shown: str) -> float:
     return float(shown.replace(",", ""))
 
 
-def ratio(row: dict[str, str | None]) -> str:
+def ratio(row: dict[str, Any]) -> str:
     """The measured ratio, or that of the two figures."""
-    if row["ratio"] is not None:
-        return row["ratio"]
-    ours, theirs = row["ptm"], row["other"]
-    assert ours is not None and theirs is not None, "a row without figures"
-    return f"{value_of(ours) / value_of(theirs):.1f}"
+    return row["ratio"] or f"{value_of(row['ptm']) / value_of(row['other']):.1f}"
