@@ -24,15 +24,15 @@ STEPS_PER_POINT = 25
 """Number of steps whose mean loss is a point of a curve of `classification`."""
 
 
-def training_reports(run: Path) -> list[dict[str, Any]]:
-    """The training reports of a run."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+def training_reports(metrics: Path) -> list[dict[str, Any]]:
+    """The training reports of a file metrics.jsonl."""
+    lines = metrics.read_text(encoding="utf-8").splitlines()
     return [one for one in map(json.loads, lines) if one["split"] == "train"]
 
 
-def losses(run: Path) -> list[float]:
+def losses(metrics: Path) -> list[float]:
     """The training loss of each step; the reports must be those of consecutive steps."""
-    reports = training_reports(run)
+    reports = training_reports(metrics)
     assert [one["step"] for one in reports] == list(range(1, len(reports) + 1)), "missing steps"
     return [one["loss"] for one in reports]
 
@@ -49,8 +49,7 @@ def faults(log: list[str]) -> list[dict[str, Any]]:
 def storm(folder: Path) -> dict[str, Any]:
     """Losses of the undisturbed and of the struck training, and the faults."""
     log = (folder / "storm.log").read_text(encoding="utf-8").splitlines()
-    runs = folder / "runs"
-    curves = {name: losses(runs / name) for name in ("calm", "storm")}
+    curves = {name: losses(folder / f"{name}.jsonl") for name in ("calm", "storm")}
     return {**curves, "faults": faults(log), "verdict": log[-1]}
 
 
@@ -64,7 +63,12 @@ def means(values: list[float]) -> list[tuple[int, float]]:
 def classification(folder: Path) -> dict[str, Any]:
     """Losses of ptm and of transformers."""
     theirs = json.loads((folder / "theirs.json").read_text(encoding="utf-8"))["losses"]
-    return {"curves": {"ptm": means(losses(folder / "ptm")), "transformers": means(theirs)}}
+    return {
+        "curves": {
+            "ptm": means(losses(folder / "ptm" / "metrics.jsonl")),
+            "transformers": means(theirs),
+        }
+    }
 
 
 def recurrent(frequencies: float, runs: list[Path]) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def recurrent(frequencies: float, runs: list[Path]) -> dict[str, Any]:
     curves = {
         name: [
             {"step": one["step"], "loss": one["loss"], "accuracy": one["lm_accuracy"]}
-            for one in training_reports(run)
+            for one in training_reports(run / "metrics.jsonl")
         ]
         for name, run in zip(RECURRENT, runs, strict=True)
     }

@@ -17,6 +17,7 @@ epsilon 1e-6, no gradient clipping, dynamic masking of 15 %, fp32.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def train_ptm(folder: Path, vocab: str) -> None:
 
 def train_uer(folder: Path, vocab: str, checkout: str) -> None:
     """Train FOLDER/uer.bin-STEP with UER-py's own programs, in rows that join reviews."""
+    config = json.loads(Path(checkout, "models/bert/tiny_config.json").read_text("utf-8"))
+    config_path = folder / "config.json"
+    config_path.write_text(json.dumps({**config, "target": ["mlm"]}), encoding="utf-8")
     call(
         "preprocess.py",
         *("--corpus_path", str(folder / "train.txt"), "--vocab_path", vocab),
@@ -94,9 +98,9 @@ def train_uer(folder: Path, vocab: str, checkout: str) -> None:
     call(
         "pretrain.py",
         *("--dataset_path", str(folder / "uer.pt"), "--vocab_path", vocab),
-        *("--config_path", "models/bert/tiny_config.json"),
+        *("--config_path", str(config_path)),
         *("--output_model_path", str(folder / "uer.bin")),
-        *("--data_processor", "mlm", "--target", "mlm", "--tie_weights"),
+        *("--data_processor", "mlm"),
         *("--total_steps", str(STEPS), "--save_checkpoint_steps", str(EVERY)),
         *("--report_steps", str(EVERY), "--batch_size", str(ROWS), "--seed", str(SEED)),
         *("--learning_rate", str(RATE), "--warmup", str(WARMUP)),
