@@ -57,7 +57,8 @@ class Panel:
         picture.line([(box.left, box.bottom), (box.right, box.bottom)], "faint", width=1)
         middle = (box.left + box.right) / 2
         picture.text((middle, box.bottom + 38), labels[0], colour="faint", anchor="middle")
-        picture.text((box.left, box.top - 12), labels[1], colour="faint")
+        if labels[1]:
+            picture.text((box.left, box.top - 12), labels[1], colour="faint")
 
     def place(self, point: Point) -> Point:
         """The pixel of a point of the axes."""

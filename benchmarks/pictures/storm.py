@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from benchmarks.pictures.panel import Box, Curve, Panel
@@ -15,13 +16,15 @@ SHORT = {
     "SIGTERM to a rank": "SIGTERM",
     "SIGUSR1 to a rank": "SIGUSR1",
     "full disk": "full disk",
-    "checkpoints cannot be written": "unwritable checkpoint folder",
+    "checkpoints cannot be written": "unwritable folder",
     "newest checkpoint truncated": "truncated checkpoint",
     "newest checkpoint bit-flipped": "flipped bit in a checkpoint",
     "newest manifest removed": "missing manifest",
 }
 """Name of a fault in the log -> its name in the picture."""
 COLUMNS = 3
+CLOSE = 16
+"""Numbers of faults with less distance than this, in pixels, would touch."""
 
 
 def storm(data: Path) -> Picture:
@@ -47,12 +50,17 @@ def storm(data: Path) -> Picture:
         Box(left=64, top=128, right=650, bottom=370),
         x_range=(0, len(struck)),
         y_range=(low - 0.05 * (high - low), high + 0.05 * (high - low)),
-        labels=("step", "training loss, nats"),
+        labels=("step", ""),
     )
+    picture.text((64, 88), "training loss, nats; red: a fault", colour="faint")
+    raised, before = False, -math.inf
     for index, one in enumerate(strikes):
         x, bottom = panel.place((one["step"], low))[0], panel.box.bottom
-        picture.line([(x, panel.box.top + 4), (x, bottom)], "x", width=1, dashes="3 3")
-        picture.text((x, panel.box.top), str(index + 1), colour="x", anchor="middle", weight=600)
+        # The number of a fault close to the one before stands higher.
+        raised = x - before < CLOSE and not raised
+        before, top = x, panel.box.top - (14 if raised else 0)
+        picture.line([(x, top + 4), (x, bottom)], "x", width=1, dashes="3 3")
+        picture.text((x, top), str(index + 1), colour="x", anchor="middle", weight=600)
     panel.draw(
         [
             Curve("undisturbed", list(enumerate(calm, 1)), "b", width=5),
