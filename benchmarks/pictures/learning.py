@@ -40,15 +40,15 @@ def peers(data: Path) -> Picture:
         for key, (name, colour, dashes) in TOOLS.items()
     ]
     longest = max(x for curve in curves for x, _ in curve.points)
-    ends = [loss for curve in curves for x, loss in curve.points if x > 0.15 * longest]
+    losses = [loss for curve in curves for _, loss in curve.points]
     panel = Panel(
         picture,
         Box(left=64, top=104, right=620, bottom=380),
         x_range=(0, longest),
-        y_range=(min(ends) - 0.1, max(*ends, found["frequencies"][form]) + 0.1),
+        y_range=(min(losses) - 0.05, max(losses) + 0.05),
         labels=("real tokens, millions", "loss of masked tokens of held-out reviews, nats"),
     )
-    panel.level(found["frequencies"][form], "frequencies of tokens alone")
+    panel.level(found["frequencies"][form], "frequencies of tokens alone", left=True)
     panel.draw(curves)
     return picture
 

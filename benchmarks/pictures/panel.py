@@ -84,11 +84,14 @@ class Panel:
             at = (x + 8, height + 4)
             self.picture.text(at, curve.name, size=13, colour=curve.colour, weight=600, halo=True)
 
-    def level(self, value: float, name: str) -> None:
-        """Draw a dotted horizontal line with a name on it."""
+    def level(self, value: float, name: str, *, left: bool = False) -> None:
+        """Draw a dotted horizontal line with a name above its right end or below its left end."""
         y = self.place((self._x[0], value))[1]
         self.picture.line([(self.box.left, y), (self.box.right, y)], "faint", dashes="2 4")
-        self.picture.text((self.box.right - 4, y - 6), name, colour="faint", anchor="end")
+        if left:
+            self.picture.text((self.box.left + 6, y + 17), name, colour="faint")
+        else:
+            self.picture.text((self.box.right - 4, y - 6), name, colour="faint", anchor="end")
 
     def _contains(self, point: Point) -> bool:
         return self._y[0] <= point[1] <= self._y[1]

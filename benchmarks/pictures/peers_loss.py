@@ -17,6 +17,7 @@ are not special are predicted: as in training, [MASK] replaces 80 % of them, a r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import shutil
@@ -127,9 +128,11 @@ def transformers_logits(folder: Path) -> Logits:
 def uer_logits(checkout: str, weights: Path, vocab: str) -> Logits:
     """The logits of a checkpoint of UER-py, computed by UER-py."""
     sys.path.insert(0, checkout)
-    build_model = importlib.import_module("uer.model_builder").build_model
-    defaults = importlib.import_module("argparse").ArgumentParser()
-    importlib.import_module("uer.opts").model_opts(defaults)
+    defaults = argparse.ArgumentParser()
+    # UER-py reads its special tokens from a path relative to its folder.
+    with contextlib.chdir(checkout):
+        build_model = importlib.import_module("uer.model_builder").build_model
+        importlib.import_module("uer.opts").model_opts(defaults)
     config = json.loads(Path(checkout, "models/bert/tiny_config.json").read_text("utf-8"))
     tokens = Path(vocab).read_text(encoding="utf-8").splitlines()
     tokenizer = Namespace(vocab={token: index for index, token in enumerate(tokens)})
@@ -185,7 +188,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("vocab")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--tools", nargs="+", default=["ptm", "uer", "hf"])
+    parser.add_argument("--tools", nargs="*", default=["ptm", "uer", "hf"])
     parser.add_argument("--every", type=int, default=60, help="steps between two points")
     parser.add_argument("--check", metavar="UER_CHECKOUT")
     given = parser.parse_args(words)

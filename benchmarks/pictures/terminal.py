@@ -71,7 +71,7 @@ class Recording:
             f"<defs>\n{rows}\n</defs>\n"
             f'<rect x="1" y="1" width="{width - 2}" height="{height - 2}" rx="10" '
             f'fill="#0d1117" stroke="#6e7681"/>{dots}\n'
-            f'<text x="{width / 2:g}" y="27" text-anchor="middle">ptm, quickstart (shown faster)</text>\n'
+            f'<text x="{width / 2:g}" y="27" text-anchor="middle">ptm, quickstart (faster)</text>\n'
             f'<svg x="{LEFT}" y="{TOP}" width="{COLUMNS * CELL:g}" height="{screen}">\n'
             f'<g class="strip">\n{frames}\n</g>\n</svg>\n</svg>\n'
         )
