@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 from benchmarks.pictures.panel import Box, Curve, Panel
@@ -52,13 +51,11 @@ def storm(data: Path) -> Picture:
         y_range=(low - 0.05 * (high - low), high + 0.05 * (high - low)),
         labels=("step", ""),
     )
-    picture.text((64, 88), "training loss, nats; red: a fault", colour="faint")
-    raised, before = False, -math.inf
-    for index, one in enumerate(strikes):
+    picture.text((64, 84), "training loss, nats; red: a fault", colour="faint")
+    heights = levels([panel.place((one["step"], low))[0] for one in strikes])
+    for index, (one, level) in enumerate(zip(strikes, heights, strict=True)):
         x, bottom = panel.place((one["step"], low))[0], panel.box.bottom
-        # The number of a fault close to the one before stands higher.
-        raised = x - before < CLOSE and not raised
-        before, top = x, panel.box.top - (14 if raised else 0)
+        top = panel.box.top - 14 * level
         picture.line([(x, top + 4), (x, bottom)], "x", width=1, dashes="3 3")
         picture.text((x, top), str(index + 1), colour="x", anchor="middle", weight=600)
     panel.draw(
@@ -73,3 +70,14 @@ def storm(data: Path) -> Picture:
         picture.text(at, str(index + 1), colour="x", weight=600, anchor="end")
         picture.text((at[0] + 8, at[1]), f"{SHORT[one['fault']]}, step {one['step']}")
     return picture
+
+
+def levels(places: list[float]) -> list[int]:
+    """The lowest level for each number at which it does not touch a number before it."""
+    found: list[int] = []
+    for place in places:
+        taken = {
+            level for level, other in zip(found, places, strict=False) if abs(place - other) < CLOSE
+        }
+        found.append(next(level for level in range(len(places)) if level not in taken))
+    return found

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.pictures.__main__ import FOLDER, PICTURES
 from benchmarks.pictures.panel import NAME_HEIGHT, apart, ticks
+from benchmarks.pictures.storm import levels
 
 PROJECT = Path(__file__).parents[2]
 LARGEST_BYTES = 300_000
@@ -65,3 +66,7 @@ def test_names_at_the_same_height_are_moved_apart() -> None:
 def test_ticks_are_round_values_inside_the_range() -> None:
     assert ticks(5.9, 6.61) == [6.0, 6.2, 6.4, 6.6]
     assert ticks(0.0, 240.0) == [0.0, 50.0, 100.0, 150.0, 200.0]
+
+
+def test_numbers_of_faults_at_the_same_step_stand_above_each_other() -> None:
+    assert levels([10.0, 80.0, 72.0, 80.0, 300.0]) == [0, 0, 1, 2, 0]
