@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from benchmarks.pictures.panel import Box, Curve, Panel
-from benchmarks.pictures.svg import Picture
+from benchmarks.pictures.svg import Picture, Point
 
 SHORT = {
     "kill -9 of a rank": "kill -9 of a rank",
@@ -52,12 +52,15 @@ def storm(data: Path) -> Picture:
         labels=("step", ""),
     )
     picture.text((64, 84), "training loss, nats; red: a fault", colour="faint")
+    marks: list[tuple[Point, str]] = []
     heights = levels([panel.place((one["step"], low))[0] for one in strikes])
     for index, (one, level) in enumerate(zip(strikes, heights, strict=True)):
         x, bottom = panel.place((one["step"], low))[0], panel.box.bottom
         top = panel.box.top - 14 * level
         picture.line([(x, top + 4), (x, bottom)], "x", width=1, dashes="3 3")
-        picture.text((x, top), str(index + 1), colour="x", anchor="middle", weight=600)
+        marks.append(((x, top), str(index + 1)))
+    for at, words in marks:
+        picture.text(at, words, colour="x", anchor="middle", weight=600, halo=True)
     panel.draw(
         [
             Curve("undisturbed", list(enumerate(calm, 1)), "b", width=5),
