@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import shutil
@@ -272,3 +273,12 @@ def tiny_vocab(tmp_path: Path) -> Path:
     path = tmp_path / "tiny_vocab.txt"
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave standard error to messages in this process, whatever time a command takes.
+
+    integration/console/ tests the lines.
+    """
+    monkeypatch.setattr("ptm.cli.progress.SECONDS_BEFORE_LINES", math.inf)

@@ -15,10 +15,11 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from ptm.console.terminal import has_colours
 from ptm.escaping import EscapingFormatter, escaped, escaped_block, shown_url
 
 _AS_JSON = "ptm-as-json"
@@ -149,22 +150,43 @@ def print_done(line: str) -> None:
     """Print one line about work that is done, whether or not it can be printed."""
     if is_quiet():
         return
-    sys.stdout.write(escaped(shown_url(line)) + "\n")
+    text = escaped(shown_url(line))
+    subject, colon, rest = text.partition(": ")
+    if colon and has_colours(sys.stdout):
+        text = f"{_GREEN}{subject}:{_RESET} {rest}"
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def print_error(*lines: str) -> None:
+def print_note(*lines: str) -> None:
     """Print lines on standard error."""
-    sys.stderr.write("".join(f"{escaped(shown_url(line))}\n" for line in lines))
+    _print_on_stderr([escaped(shown_url(line)) for line in lines])
+
+
+def print_error(*lines: str) -> None:
+    """Print the lines of an error on standard error, in red up to the first colon on a terminal."""
+    texts = [escaped(shown_url(line)) for line in lines]
+    if texts and has_colours(sys.stderr):
+        subject, colon, rest = texts[0].partition(":")
+        texts[0] = f"{_RED}{subject}{colon}{_RESET}{rest}"
+    _print_on_stderr(texts)
+
+
+def _print_on_stderr(lines: Sequence[str]) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.stderr.flush()
 
 
-_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[1;31m"}
+_RED, _YELLOW, _GREEN = "\x1b[1;31m", "\x1b[33m", "\x1b[32m"
+_COLOURS = {logging.WARNING: _YELLOW, logging.ERROR: _RED}
 _RESET = "\x1b[0m"
 
 
 class ConsoleFormatter(EscapingFormatter):
-    """Prefixes warnings and errors with their level, in a colour of its own on a terminal."""
+    """Prefixes warnings and errors with their level; on a terminal, in yellow and red.
+
+    A message whose record has the attribute `is_done` is green.
+    """
 
     def __init__(self, *, colours: bool = False) -> None:
         super().__init__()
@@ -173,14 +195,10 @@ class ConsoleFormatter(EscapingFormatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         if record.levelno < logging.WARNING:
-            return text
+            is_green = self._colours and getattr(record, "is_done", False)
+            return f"{_GREEN}{text}{_RESET}" if is_green else text
         level = f"{record.levelname.lower()}:"
         if self._colours:
             colour = _COLOURS[min(record.levelno, logging.ERROR)]
             level = f"{colour}{level}{_RESET}"
         return f"{level} {text}"
-
-
-def has_colours(stream: TextIO) -> bool:
-    """Whether to print colours: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -17,13 +17,14 @@ from ptm.cli.console import (
     ConsoleFormatter,
     OutputError,
     console,
-    has_colours,
     is_quiet,
     print_error,
     print_result_block,
     set_quiet,
 )
 from ptm.cli.once import report_error_once
+from ptm.cli.overview import overview
+from ptm.console.terminal import has_colours
 from ptm.errors import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -66,10 +67,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         _limit_threads()
         words = decode_arguments(sys.argv[1:] if arguments is None else arguments)
-        parsed = _parsed(build_parser(), words)
-        # With --json, stdout holds nothing but JSON.
+        parser = build_parser()
+        if not words:
+            parser.print_help()
+            return EXIT_USER
+        parsed = _parsed(parser, words)
         set_quiet(getattr(parsed, "quiet", False))
-        log_to_console(sys.stderr if getattr(parsed, "json", False) else sys.stdout)
+        # The log of a training is what it prints. Other commands print nothing but results there.
+        log_to_console(sys.stdout if getattr(parsed, "logs_on_stdout", False) else sys.stderr)
         return cast(int, parsed.command(parsed))
     except UserError as error:
         first, *more = map(str, error.args)
@@ -145,8 +150,16 @@ def log_to_console(stream: TextIO) -> None:
 class _Parser(argparse.ArgumentParser):
     """Prints help as a result, and the arguments that it quotes in errors escaped."""
 
+    commands: Sequence[Command] = ()
+    """All commands, of the parser of `ptm` itself."""
+
     def error(self, message: str) -> NoReturn:
         super().error(escaped(shown_url(message)))
+
+    def format_help(self) -> str:
+        if self.commands:
+            return overview(self.commands)
+        return super().format_help()
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message and file is sys.stdout:
@@ -157,12 +170,11 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands. Imports only their argument lists."""
-    parser = _Parser(
-        prog="ptm", description="Pretrain language models with DeepSpeed from one YAML recipe."
-    )
+    parser = _Parser(prog="ptm")
     parser.add_argument("--version", action="version", version=f"ptm {__version__}")
-    choices = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in _commands():
+    parser.commands = _commands()
+    choices = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in parser.commands:
         sub = choices.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         sub.set_defaults(command=command.run)
         command.add_arguments(sub)

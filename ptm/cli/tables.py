@@ -40,20 +40,43 @@ def console_for(stream: TextIO | None = None) -> Console:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell | str]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell | str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> Table:
-    """A table without lines. `right`: names of the columns that are aligned right."""
+    """A table without lines. `right`: names of the columns that are aligned right.
+
+    Cells of other columns are broken where the terminal is too narrow, except for those of the
+    columns `whole`.
+    """
     from rich.table import Table
     from rich.text import Text
 
     found = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        justify = "right" if name in right else "left"
-        found.add_column(name, justify=justify, no_wrap=name in right)  # type: ignore[arg-type]
+        found.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name in right or name in whole,
+            overflow="ellipsis" if name in right else "fold",
+        )
     for row in rows:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         found.add_row(*(Text(escaped(cell.text), style=cell.style) for cell in cells))
     return found
+
+
+def width_of(columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> list[int]:
+    """The terminal columns that each column of a table takes if no cell is broken."""
+    from rich.cells import cell_len
+
+    texts = [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in rows]
+    return [
+        max(cell_len(name), *(cell_len(escaped(row[at])) for row in texts)) if texts else len(name)
+        for at, name in enumerate(columns)
+    ]
 
 
 def rendered(found: Table) -> str:

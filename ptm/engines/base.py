@@ -21,6 +21,7 @@ from ptm.engines.fragments import EngineState
 from ptm.engines.loss import scaled_metrics, unmeasured_metrics, zero_metrics
 from ptm.engines.metric_sums import EvaluationResult
 from ptm.engines.offload import offload_folders
+from ptm.engines.predictions import Predictions, Reduce
 from ptm.engines.ranks import Ranks, all_reduce_sum, barrier
 from ptm.engines.teachers import Teachers
 from ptm.errors import TrainingError, UserError
@@ -143,6 +144,15 @@ class Engine(ABC):
         """Return this rank's metric sums and predictions over `batches`, without gradients.
 
         Collective: all ranks call it with the same number of batches.
+        """
+
+    @abstractmethod
+    def infer(self, batch: StepBatch, reduce: Reduce, *, plan: Plan | None = None) -> Predictions:
+        """Return what `reduce` keeps of the outputs for the only micro-batch of `batch`.
+
+        Without gradients and dropout. `plan`: another plan of the same modules; its outputs replace
+        those that the loss is computed from. Collective: all ranks give the same batch and get the
+        same arrays.
         """
 
     @property

@@ -19,8 +19,8 @@ from ptm.engines.base import Engine, StepTotals
 from ptm.engines.deepspeed import add_placeholders, canonical_names, pipeline, start_engine
 from ptm.engines.loss import accumulate
 from ptm.engines.metric_sums import EvaluationResult
-from ptm.engines.predictions import PredictionCollector
-from ptm.engines.ranks import all_gather
+from ptm.engines.predictions import PredictionCollector, Predictions, Reduce, as_array
+from ptm.engines.ranks import all_gather, all_gather_objects
 from ptm.loading.batches import StepBatch
 from ptm.loading.transfer import to_device
 from ptm.model.stages import stage_bounds
@@ -44,6 +44,8 @@ class PipelineEngine(Engine):
         self._seen: dict[str, Tensor] = {}
         self._micro_batches_seen = 0
         self._collector = PredictionCollector(self._objective)
+        self._reduce: Reduce | None = None
+        self._reduced: Predictions = {}
         ranks = self._ranks
         self._last_stage = dist.new_group(
             list(range(ranks.world_size - ranks.data_parallel_size, ranks.world_size)),
@@ -96,6 +98,10 @@ class PipelineEngine(Engine):
         """Loss function: DeepSpeed calls it on the last stage for every micro-batch."""
         named = dict(zip(self._plan.outputs, outputs, strict=True))
         tensors = dict(zip(self._objective.targets, targets, strict=True))
+        if self._reduce is not None:
+            found = self._reduce(named, tensors)
+            self._reduced = {name: as_array(tensor) for name, tensor in found.items()}
+            return outputs[0].new_zeros(())
         if not torch.is_grad_enabled():
             sums = self._objective.metric_sums(named, tensors)
             accumulate(self._seen, {name: value.double() for name, value in sums.items()})
@@ -152,6 +158,17 @@ class PipelineEngine(Engine):
             for name, value in self._seen.items():
                 totals[name] += float(value)
         return EvaluationResult(totals, self._collector.arrays)
+
+    def infer(self, batch: StepBatch, reduce: Reduce, *, plan: Plan | None = None) -> Predictions:
+        assert plan is None, "the stages are cut from the plan of the training"
+        self._deepspeed.eval()
+        self._reduce, self._reduced = reduce, {}
+        try:
+            self._evaluate([batch])
+        finally:
+            self._reduce = None
+        # Only the last stage has outputs.
+        return next(one for one in all_gather_objects(self._reduced, self._ranks) if one)
 
     def _evaluate(self, portion: Sequence[StepBatch]) -> None:
         self._seen = {}

@@ -23,6 +23,8 @@ from ptm.engines.ranks import Ranks, all_gather_objects, broadcast_from_rank0
 Predictions = Mapping[str, NDArray[Any]]
 Compute = Callable[[Predictions], Mapping[str, float | None]]
 OnDiagnosis = Callable[[Diagnosis], None]
+Reduce = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Outputs and targets of a micro-batch -> the small tensors that are kept of them."""
 
 
 class PredictionCollector:
@@ -46,13 +48,15 @@ class PredictionCollector:
     def arrays(self) -> Predictions:
         """All predictions so far (R, …), in the order in which they were added."""
         names = self._parts[0] if self._parts else ()
-        every = {name: _as_array(torch.cat([part[name] for part in self._parts])) for name in names}
+        every = {name: as_array(torch.cat([part[name] for part in self._parts])) for name in names}
         real = every[EXAMPLE_NUMBERS] > 0 if every else np.empty(0, np.bool_)
         return {name: array[real] for name, array in every.items()}
 
 
-def _as_array(tensor: Tensor) -> NDArray[Any]:
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    """The values of a tensor on the host."""
     # numpy has no bfloat16, and half precision is of no use on the CPU.
+    tensor = tensor.detach()
     tensor = tensor.float() if tensor.is_floating_point() else tensor
     array: NDArray[Any] = tensor.cpu().numpy()
     return array

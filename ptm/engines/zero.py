@@ -14,6 +14,7 @@ from ptm.engines.cached_gradients import gathered_outputs, sum_of_products
 from ptm.engines.deepspeed import partitioned, start_engine
 from ptm.engines.loss import accumulate, scaled_metrics
 from ptm.engines.metric_sums import EvaluationResult, evaluate_batches
+from ptm.engines.predictions import Predictions, Reduce, as_array
 from ptm.loading.batches import StepBatch
 from ptm.loading.transfer import to_device
 from ptm.model.plain_model import PlainModel, empty_model
@@ -161,6 +162,15 @@ class PlainEngine(Engine):
             teachers=self._teachers,
             packed=self._packed,
         )
+
+    def infer(self, batch: StepBatch, reduce: Reduce, *, plan: Plan | None = None) -> Predictions:
+        self._deepspeed.eval()
+        self._packed.shape = batch.packed_shape
+        (micro_batch,) = batch.micro_batches
+        moved = to_device(micro_batch, self._ranks.device)
+        with torch.no_grad():
+            found = reduce(self._deepspeed(moved, plan), moved)
+        return {name: as_array(tensor) for name, tensor in found.items()}
 
 
 def skip_reduction(engine: Any) -> None:

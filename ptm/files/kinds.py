@@ -68,11 +68,20 @@ OFFLOAD = _kind(
 WANDB_RUN = _kind(
     "W&B run",
     r"run-\w+\.wandb(\.synced|\.syncstate)?|logs/debug(-internal|-core)?\.log"
-    r"|files/(config\.yaml|output\.log|requirements\.txt|wandb-(summary|metadata)\.json)",
-    r"files|logs|tmp|tmp/code",
+    r"|files/(config\.yaml|output\.log|requirements\.txt|wandb-(summary|metadata)\.json)"
+    r"|files/media/table/\S+\.table\.json",
+    r"files(/media(/table(/\S+)?)?)?|logs|tmp|tmp/code",
     r"logs/debug-core\.log",
 )
 """The folder of one offline run, as W&B writes it."""
+
+SWANLAB_RUN = _kind(
+    "SwanLab run",
+    r"run-\w+\.swanlab|debug/[\w.-]+\.log|console/[\d-]+\.log|logs/\d+/(_summary\.json|\d+\.log)"
+    r"|files/(config\.yaml|requirements\.txt|swanlab-metadata\.json)",
+    r"files|debug|console|media|logs|logs/\d+",
+)
+"""The folder of one offline run, as SwanLab writes it."""
 
 NEW_FOLDER = _kind("new folder", r"[^/]+(/[^/]+)*", r"[^/]+(/[^/]+)*")
 """An export, an import or a vocabulary while it is written. It has an unguessable name, and only
@@ -92,7 +101,7 @@ RANK_FILES = re.compile(
 
 RUN_LEFTOVERS = re.compile(
     r"(metrics|events)\.partial"
-    rf"|(metrics\.jsonl|events\.jsonl|wandb_run\.json|\.ptm-folder)\.{TOKEN}\.partial"
+    rf"|(metrics\.jsonl|events\.jsonl|(wandb|mlflow|swanlab)_run\.json|\.ptm-folder)\.{TOKEN}\.partial"
 )
 """Files of a run folder that a killed start leaves."""
 

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ptm.console.phases import begin_phase, tracked
 from ptm.errors import UserError
 from ptm.files.user_files import open_file
 
@@ -44,7 +45,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as tensors:
-                return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+                names = list(tensors.keys())
+                read = tracked(names, "reading the weights", total=len(names), unit="tensors")
+                return {name: tensors.get_tensor(name) for name in read}
         if begin not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04"):
             raise UserError(
                 f"{path}: the file does not contain weights. If it is a Git LFS pointer, run `git "
@@ -52,6 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         if begin == b"PK":
             _check_not_compressed(path)
+        begin_phase("reading the weights")
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: the weights cannot be read ({error}).") from error
@@ -137,7 +141,7 @@ def write_safetensors(
     with path.open("xb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        for name in names:
+        for name in tracked(names, "writing the weights", total=len(names), unit="tensors"):
             values = tensors[name].detach().contiguous().reshape(-1)
             file.write(values.view(torch.uint8).numpy().data)
 
@@ -147,6 +151,7 @@ def write_bin(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Views are copied first, because torch.save would write all of the tensor that they view.
     """
+    begin_phase("writing the weights")
     whole = {}
     for name, tensor in tensors.items():
         kept = tensor.contiguous()

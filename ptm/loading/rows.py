@@ -15,7 +15,7 @@ from ptm.components.objectives.base import RandomSource
 from ptm.data.examples import TokenSpans
 from ptm.data.labelled import LabelledTexts
 from ptm.data.order import rows_at, rows_between
-from ptm.data.packing import RowSize
+from ptm.data.packing import RowSize, one_per_row
 from ptm.data.placement import Placement, place
 from ptm.data.tagged import TaggedWindows
 from ptm.loading.index import TRAIN, EpochIndex, EpochIndexes
@@ -160,6 +160,13 @@ class PackedDataset(TrainingRows):
         for begin, end in zip([0, *cuts], [*cuts, variants.size], strict=True):
             yield int(variants[begin]), slice(int(begin), int(end))
 
+    def placed_alone(self, examples: I64) -> Placement:
+        """Return the layout of these examples of variant 0, each in a row of its own, epoch 0."""
+        lengths = self._first.lengths
+        alone = one_per_row(len(lengths))
+        epochs = np.zeros_like(examples)
+        return place(alone, examples, epochs, lengths=lengths, size=self.size)
+
     def words(self, placement: Placement) -> list[str]:
         """Return the examples in `placement` as readable text, parts joined by the separator."""
         texts = self.texts(placement)
@@ -194,7 +201,10 @@ class PackedDataset(TrainingRows):
 
     def micro_batch(self, rows: I64, epochs: I64) -> MicroBatch:
         """Collate `rows` into tensors, with the variants and random draws of their `epochs`."""
-        placement = self.layout(rows, epochs)
+        return self.collate(self.layout(rows, epochs))
+
+    def collate(self, placement: Placement) -> MicroBatch:
+        """Return the tensors of the examples in `placement`."""
         return self.objective.collate(
             self.texts(placement),
             placement,

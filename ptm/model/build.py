@@ -56,9 +56,15 @@ def build_plan(
 
 
 def training_plan(
-    recipe: Recipe, *, vocabulary_size: int, target_vocabulary_size: int | None = None
+    recipe: Recipe,
+    *,
+    vocabulary_size: int,
+    target_vocabulary_size: int | None = None,
+    outputs: tuple[str, ...] | None = None,
 ) -> Plan:
     """The plan that a recipe trains: the model's, with the parameters of `adapter` if there is one.
+
+    `outputs`: as for `build_plan`; another plan of the same modules.
 
     Raises UserError if the adapter has nothing to adapt.
     """
@@ -67,6 +73,7 @@ def training_plan(
         recipe.objective,
         vocabulary_size=vocabulary_size,
         target_vocabulary_size=target_vocabulary_size,
+        outputs=outputs,
         sides_apart=recipe.packs_sides_apart,
     )
     return plan if recipe.adapter is None else recipe.adapter.adapted(plan)

@@ -30,9 +30,14 @@ class PlainModel(nn.Module):
             if step.key not in self._modules:
                 self.add_module(step.key, step.build())
 
-    def forward(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Named inputs -> named outputs. Tensors that no operation reads are ignored."""
-        return self._run(self.plan, self._live, tensors)
+    def forward(self, tensors: Mapping[str, Tensor], plan: Plan | None = None) -> dict[str, Tensor]:
+        """Named inputs -> named outputs. Tensors that no operation reads are ignored.
+
+        `plan`: as for `run`. Under ZeRO 3, only a call of the whole module gathers parameters.
+        """
+        return (
+            self._run(self.plan, self._live, tensors) if plan is None else self.run(plan, tensors)
+        )
 
     def run(self, plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run another plan whose operations are all part of this model's plan."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from ptm.component import (
     Config,
@@ -19,6 +19,8 @@ from ptm.components.optimizers import AnyOptimizer
 from ptm.components.schedules import AnySchedule
 from ptm.limits import MOST_STAGES
 from ptm.recipe.model_recipe import BatchBlock, DataRecipe
+from ptm.recipe.origin import RecipeOrigin
+from ptm.recipe.tracking import TrackingBlock
 from ptm.validation import text_of
 
 Paths = Annotated[tuple[str, ...], Listed]
@@ -169,45 +171,6 @@ class CheckpointBlock(Config):
     """Whether `runs_dir` is a different disk on every host, not a shared one."""
 
 
-class WandbBlock(Config):
-    """Weights & Biases: online if the user is logged in and the server answers, otherwise offline.
-
-    `WANDB_MODE=offline` and `disabled` take precedence.
-    """
-
-    project: str = "ptm"
-    """The W&B project."""
-    entity: str | None = None
-    """The W&B user or team; none: the default of the account."""
-    group: str | None = None
-    """The group of runs that it belongs to; none: the type of the objective."""
-    job_type: str | None = None
-    """None: `pretrain`, or `finetune` with `init_from`."""
-    tags: Annotated[tuple[str, ...], Listed] = ()
-    """Tags of the run, such as `[chinese, base]`."""
-    notes: str | None = None
-    """A description of the run."""
-    alerts: bool = True
-    """Send an alert at an anomaly, when the run stops or fails, and at its end."""
-
-
-class TrackingBlock(Config):
-    """Intervals of logging and evaluation; W&B and TensorBoard."""
-
-    log_every: PositiveInt = 100
-    """Steps between two records in metrics.jsonl, on the console and in the trackers."""
-    evaluate_every: PositiveInt = 1000
-    """Steps between two evaluations. The last step is always evaluated."""
-    wandb: WandbBlock | None = None
-    """`{}` for the defaults; none: no W&B."""
-    tensorboard: bool = False
-    """Write TensorBoard event files. Needs the extra: `pip install -e '.[tensorboard]'`."""
-    system_every: NonNegativeFloat = 10.0
-    """Seconds between two samples of what each host does: processor, memory, disk, network, GPUs.
-    Reports have the newest ones as `system/HOST/NAME`. 0: none. With `checkpoint.node_local`, those
-    of the first host alone."""
-
-
 class InitFrom(Config):
     """The model whose weights training starts from, and the layers that are taken from it."""
 
@@ -251,6 +214,17 @@ class Recipe(DataRecipe):
     engine: EngineBlock = EngineBlock()
     checkpoint: CheckpointBlock = CheckpointBlock()
     tracking: TrackingBlock = TrackingBlock()
+    # Private, so that it is in no dump and in no schema.
+    _origin: RecipeOrigin = PrivateAttr(default=RecipeOrigin())
+
+    @property
+    def origin(self) -> RecipeOrigin:
+        """The file and the overrides that the recipe was read from."""
+        return self._origin
+
+    def set_origin(self, origin: RecipeOrigin) -> None:
+        """Note where the recipe was read. A recipe with another origin stays equal."""
+        self._origin = origin
 
     @property
     def start(self) -> InitFrom | None:

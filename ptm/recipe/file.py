@@ -18,6 +18,7 @@ from ptm.recipe.blocks import Recipe
 from ptm.recipe.former_keys import FORMAT, FORMAT_KEY, convert, take_format
 from ptm.recipe.keys import has_key
 from ptm.recipe.model_recipe import ModelRecipe
+from ptm.recipe.origin import RecipeOrigin
 from ptm.recipe.rules import problems
 from ptm.recipe.source import Key, RecipeSource, is_text
 from ptm.recipe.suggestions import key_hint, value_hint
@@ -38,7 +39,9 @@ def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
         source.data = convert(source.data, format_number=number)
     for argument in overrides:
         source.override(argument)
-    return _validated(source, Recipe)
+    recipe = _validated(source, Recipe)
+    recipe.set_origin(RecipeOrigin.of(path, source.text, tuple(overrides)))
+    return recipe
 
 
 def recipe_from_data(

@@ -213,9 +213,8 @@ WITHOUT_A_KEY: Mapping[str, tuple[str, ...]] = {
         *("data_parallel_size",),
     ),
     "Set optimizer.beta1 and optimizer.beta2.": ("betas", "adam_betas"),
-    "Set tracking.wandb: {project: NAME} or tracking.tensorboard: true.": (
-        *("report_to", "logger", "loggers", "use_wandb", "wandb"),
-    ),
+    "Set tracking.wandb: {project: NAME}, tracking.tensorboard: true, tracking.mlflow: {} or "
+    "tracking.swanlab: {}.": (*("report_to", "logger", "loggers", "use_wandb", "wandb"),),
     "A run that exists is continued when `ptm train` is called again with the same name.": (
         *("resume", "resume_from_checkpoint", "resume_from", "auto_resume"),
     ),

@@ -13,11 +13,14 @@ from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_bytes, read_text, reason_of
 from ptm.files.records import parse_json, read_json, read_json_lines
 from ptm.recipe.former_keys import convert, take_format
+from ptm.recipe.origin import RecipeOrigin
 from ptm.text.tokenizers.files import block_with_copies
 
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
 """The folders of a run (or an import) that hold copies of its tokenizers' files."""
 WEIGHTS, RECIPE, EVENTS = "weights.safetensors", "recipe.yaml", "events.jsonl"
+SAMPLES = "samples.jsonl"
+"""The sample predictions of a run."""
 EVALUATIONS = "evaluations"
 """The folder of a run with a file per evaluation set."""
 _RECIPE_BYTES = MEGABYTE
@@ -49,6 +52,21 @@ class _Event(BaseModel):
     step: int
 
 
+class SavedOrigin(BaseModel):
+    """`RecipeOrigin` in environment.json."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    file: str
+    text: str
+    overrides: list[str]
+
+    @property
+    def origin(self) -> RecipeOrigin:
+        """The origin as the recipe had it."""
+        return RecipeOrigin(self.file, self.text, tuple(self.overrides))
+
+
 class Environment(BaseModel):
     """environment.json: where a run was trained."""
 
@@ -61,6 +79,8 @@ class Environment(BaseModel):
     versions: dict[str, str]
     git_commit: str | None
     data_fingerprint: str
+    recipe: SavedOrigin | None = None
+    """The recipe file of the last start and its overrides; earlier versions did not write it."""
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -83,8 +103,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def lines_up_to(path: Path, step: int) -> list[str]:
-    """The lines of metrics.jsonl or events.jsonl up to `step`; damaged ones are left out and
-    logged.
+    """The lines of metrics.jsonl, events.jsonl or samples.jsonl up to `step`; damaged ones are left
+    out and logged.
 
     Raises UserError if the file cannot be read.
     """

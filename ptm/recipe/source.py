@@ -91,8 +91,11 @@ def _events(text: str) -> Iterator[Any]:
 class RecipeSource:
     """The data of a recipe and the place where each key was written."""
 
-    def __init__(self, data: dict[str, Any], name: str, lines: Mapping[Key, int]) -> None:
+    def __init__(
+        self, data: dict[str, Any], name: str, lines: Mapping[Key, int], text: str = ""
+    ) -> None:
         self.data = data
+        self.text = text
         self._name = name
         self._lines = lines
         self._overrides: list[tuple[Key, str]] = []
@@ -100,7 +103,14 @@ class RecipeSource:
     @classmethod
     def read(cls, path: str) -> RecipeSource:
         """Read a recipe file. Raises UserError if it cannot be read or is not a mapping."""
-        text = read_text(path, most=MOST_RECIPE_BYTES)
+        return cls.parse(read_text(path, most=MOST_RECIPE_BYTES), path)
+
+    @classmethod
+    def parse(cls, text: str, path: str) -> RecipeSource:
+        """The source of a recipe's text; `path` is used in messages.
+
+        Raises UserError if it is not a mapping.
+        """
         try:
             node = _composed(text)
         except _NotPlainError as error:
@@ -115,7 +125,7 @@ class RecipeSource:
             raise UserError(f"{path}: the file is not a recipe: it has no `key: value` lines.")
         lines: dict[Key, int] = {}
         data = _constructed(node, (), lines, path)
-        return cls(data, path, lines)
+        return cls(data, path, lines, text)
 
     def override(self, argument: str) -> None:
         """Apply one KEY=VALUE. Raises UserError if it is not of that form."""

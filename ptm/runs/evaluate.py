@@ -11,6 +11,7 @@ import torch
 
 from ptm.components.objectives.scores.diagnosis import Diagnosis
 
+from ptm.console.phases import tracked
 from ptm.engines.metric_sums import (
     CountingIterator,
     evaluate_batches,
@@ -87,7 +88,14 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     for name, rows in sets.items():
         if rows.left_out:
             logger.info("left out of the evaluation set %s: %s", name, rows.left_out)
-        batches = CountingIterator(evaluation_batches(rows, size), recipe.objective)
+        read = tracked(
+            evaluation_batches(rows, size),
+            f"evaluating on {name}",
+            total=len(rows),
+            unit="rows",
+            each=size,
+        )
+        batches = CountingIterator(read, recipe.objective)
         result = evaluate_batches(model.to(device), recipe.objective, batches, device)
         of_set = figures_of(
             result.predictions,

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ptm.durations import clock
 from ptm.errors import UserError
 from ptm.escaping import escaped_block
-from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.files.writing import write_file
-from ptm.recipe.saved_files import RECIPE, read_environment, read_recipe_data
-from ptm.runs.compare import compare
+from ptm.recipe.saved_files import RECIPE, read_environment
+from ptm.runs.compare import Series, compare
+from ptm.runs.page.corpus import data_overview, data_section
 from ptm.runs.page.data import RunCurves, charts_of, run_curves
-from ptm.runs.page.html import GENERATOR, page_html, table_section, text_section
-from ptm.runs.status import RunStatus, run_status
+from ptm.runs.page.headline import headline, last_values, number, summary
+from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
+from ptm.runs.page.recipe import recipe_section, shown_value
+from ptm.runs.status import run_status
 from ptm.runs.report_diagnosis import STYLE, diagnosis_section
+from ptm.runs.report_samples import STYLE as SAMPLES_STYLE
+from ptm.runs.report_samples import samples_section
 from ptm.train.diagnoses import read_diagnoses
+from ptm.train.samples.record import read_samples
 
-_PARAMETERS = re.compile(r": ([\d,]+) parameters")
-_LOG_BYTES = 64 * MEGABYTE
 _BEGIN = 4096
 """Bytes of a page that name the program that wrote it."""
 
@@ -67,19 +68,20 @@ def report_page(runs: Sequence[Path]) -> str:
 
 def _single(run: Path, curves: RunCurves) -> str:
     status = run_status(run)
-    read_recipe_data(run / RECIPE)
-    recipe = (run / RECIPE).read_text(encoding="utf-8")
     diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
     sections = [
-        f"<style>{STYLE}</style>",
+        f"<style>{STYLE}{SAMPLES_STYLE}</style>",
+        samples_section(read_samples(run)),
         *diagnoses,
-        table_section("Where it ran", ("", ""), _environment(run)),
-        text_section("Recipe", recipe),
+        data_section(run),
+        recipe_section(run),
+        f"<h2>Environment</h2>{pairs_list(_environment(run))}",
     ]
     return page_html(
         title=run.name,
-        lead=_lead(status),
-        cards={**_cards(status, curves), **_last_values(curves)},
+        lead=f"{status.state} ({status.reason})" if status.reason else status.state,
+        head=headline(status, curves.records),
+        cards=last_values(curves.records),
         charts=charts_of([curves]),
         marks=curves.marks,
         sections=sections,
@@ -90,96 +92,41 @@ def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
     found = compare(runs)
     names = [one.name for one in curves]
     differences = [
-        (one.key, *("not set" if value is None else value for value in one.values))
+        (one.key, *(shown_value(value, "not set") for value in one.values))
         for one in found.differences
     ]
     last = [
-        (f"{one.split} {one.metric}", *(_number(values[max(values)]) if values else "" for values in one.values))
+        (
+            f"{one.split} {one.metric.replace('_', ' ')}",
+            *(number(values[max(values)]) if values else "" for values in one.values),
+        )
         for one in found.series
+        if not _repeats_loss(one, found.series)
     ]
     return page_html(
         title=", ".join(names),
         lead=f"{len(runs)} runs side by side",
-        cards={name: run_status(run).state for name, run in zip(names, runs, strict=True)},
+        head=[
+            (one.name, summary(run_status(run), one.records))
+            for one, run in zip(curves, runs, strict=True)
+        ],
+        cards={},
         charts=charts_of(curves),
-        marks=(),
+        marks=[
+            replace(mark, text=f"{one.name}: {mark.text}") for one in curves for mark in one.marks
+        ],
         sections=[
-            table_section("What differs in the recipes", ("", *names), differences),
+            table_section("Differences of the recipes", ("", *names), differences),
             table_section("Last values", ("", *names), last),
+            data_overview(runs),
         ],
     )
 
 
-def _lead(status: RunStatus) -> str:
-    """What was trained, how far it came, and the command that trains it."""
-    reason = f" ({status.reason})" if status.reason else ""
-    return (
-        f"{status.recipe} · {status.state}{reason} · trained again by: "
-        f"ptm train {status.path / RECIPE} name=NAME"
-    )
-
-
-def _cards(status: RunStatus, curves: RunCurves) -> dict[str, str]:
-    tokens = max(record.get("tokens", 0) for record in curves.records)
-    steps = f"{status.step:,}" + (f" of {status.steps:,}" if status.steps else "")
-    cards = {"steps": steps, "tokens without padding": f"{tokens:,}"}
-    parameters = _parameters(status.path)
-    if parameters is not None:
-        cards["parameters"] = parameters
-    seconds = _training_seconds(curves.records)
-    if seconds:
-        cards["time in training steps"] = clock(seconds)
-    if status.tokens_per_second is not None:
-        cards["tokens per second"] = f"{status.tokens_per_second:,.0f}"
-    return cards
-
-
-def _training_seconds(records: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds of all reported steps, without evaluations and saving."""
-    total, before = 0.0, 0
-    for record in records:
-        if record["split"] == "train" and "step_seconds" in record:
-            total += (record["step"] - before) * record["step_seconds"]
-            before = record["step"]
-    return total
-
-
-def _last_values(curves: RunCurves) -> dict[str, str]:
-    """Loss and metrics of the last report of each split, with the first ones of evaluations."""
-    cards: dict[str, str] = {}
-    for split in dict.fromkeys(record["split"] for record in curves.records):
-        of_split = [record for record in curves.records if record["split"] == split]
-        first, last = of_split[0], of_split[-1]
-        for key, value in last.items():
-            # The only term of a loss repeats it.
-            if not _is_result(key, split) or (key.endswith("_loss") and value == last["loss"]):
-                continue
-            name = f"{split} {key.replace('_', ' ')}"
-            cards[name] = "not measured" if value is None else _number(value)
-            if value is not None and len(of_split) > 1 and isinstance(first.get(key), int | float):
-                cards[name] = f"{_number(first[key])} → {_number(value)}"
-    return cards
-
-
-_NO_RESULTS = {"step", "split", "epoch", "rows", "examples", "tokens"}
-
-
-def _is_result(key: str, split: str) -> bool:
-    # An evaluation reports nothing but metrics, training also rates and times.
-    return key not in _NO_RESULTS and (split != "train" or key.endswith(("loss", "accuracy")))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4f}"
-
-
-def _parameters(run: Path) -> str | None:
-    """The number of parameters, as the training logged it."""
-    try:
-        found = _PARAMETERS.search(read_text(run / "train.log", limit=_LOG_BYTES))
-    except (OSError, FileContentError):
-        return None
-    return found[1] if found else None
+def _repeats_loss(one: Series, others: Sequence[Series]) -> bool:
+    """Whether a series is the only term of the loss of its split."""
+    loss = next((s for s in others if (s.split, s.metric) == (one.split, "loss")), None)
+    return one.metric.endswith("_loss") and loss is not None and one.values == loss.values
 
 
 def _environment(run: Path) -> list[tuple[str, str]]:

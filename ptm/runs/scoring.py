@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from ptm.components.objectives import MicroBatch
 from ptm.components.objectives.base import Prompt
+from ptm.console.phases import begin_phase, report_done
 from ptm.data.placement import DECODER
 from ptm.errors import UserError
 from ptm.inference.generate import GenerationConfig, Generator
@@ -42,13 +43,11 @@ def generation_scores(
     choice: GenerationConfig,
     *,
     count: int | None,
-    report: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """BLEU (0 to 100) and ROUGE F-measures (0 to 1) of generated text for held-out examples.
 
     `choice`: how to generate. `count`: number of examples per evaluation set, None for all.
-    `report`: called with the number of examples done. Scores of a named evaluation set have its
-    name as prefix. Raises UserError if the objective has no separate target to generate, or if the
+    Scores of a named evaluation set have its name as prefix. Raises UserError if the objective has no separate target to generate, or if the
     packages are not installed.
     """
     _package("sacrebleu"), _package("rouge_score")
@@ -60,14 +59,14 @@ def generation_scores(
             "no target to compare with. For its perplexity, use `ptm evaluate` without --write."
         )
     found: dict[str, Any] = {}
-    done = 0
     for name, rows in open_evaluation_rows(recipe, generator.tokenizer).items():
         references, written = [], []
+        total = min(count or rows.lengths.size, rows.lengths.size)
+        begin_phase(f"generating for {name}", total=total, unit="texts")
         for some in _chunks(_held_out(rows, generator), count):
             references += [example.reference for example in some]
             written += generator.write([example.prompt for example in some], choice)
-            done += len(some)
-            report(done)
+            report_done(len(written))
         scores = {"written": len(written), **text_scores(written, references)}
         found |= {metric_key(name, key): value for key, value in scores.items()}
     return found

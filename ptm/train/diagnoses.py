@@ -15,8 +15,6 @@ from ptm.components.objectives.scores.diagnosis import (
     LabelScore,
     WorstExample,
 )
-from ptm.data.packing import one_per_row
-from ptm.data.placement import place
 from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, reason_of
 from ptm.files.records import read_json
@@ -69,12 +67,7 @@ def _texts(rows: PackedDataset, examples: list[int]) -> list[str]:
     """The text of examples of a set, cut after 1,000 characters."""
     if not examples:
         return []
-    chosen = np.array(examples, dtype=np.int64)
-    lengths = rows.objective.row_lengths(rows.indexes.at(0).examples)
-    placement = place(
-        one_per_row(len(lengths)), chosen, np.zeros_like(chosen), lengths=lengths, size=rows.size
-    )
-    found = rows.words(placement)
+    found = rows.words(rows.placed_alone(np.array(examples, dtype=np.int64)))
     return [text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…" for text in found]
 
 

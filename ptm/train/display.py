@@ -7,22 +7,14 @@ Where standard output is not a terminal, and with NO_COLOR, there is no such lin
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ptm.console.live_line import LiveLine
+from ptm.console.terminal import has_colours
 from ptm.durations import clock
-
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.text import Text
-
-_BAR = 20
-"""Columns of the progress bar."""
-_TIMES_PER_SECOND = 4
-_SEPARATOR = " · "
 
 
 class TrainingDisplay:
@@ -37,50 +29,26 @@ class TrainingDisplay:
         """
         self._steps = steps
         self._higher = higher
-        self._live: Live | None = None
-        self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
+        self._live = LiveLine(sys.stdout, self.share_and_parts)
         self._phase, self._step = "starting", 0
         self._values: Mapping[str, Any] = {}
         self._first: tuple[int, float] | None = None
         """Step and time at which the training began."""
-        self._is_active = is_active and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._is_active = is_active and has_colours(sys.stdout)
 
     def __enter__(self) -> TrainingDisplay:
-        handlers = _terminal_handlers()
         # With --quiet, no handler prints progress.
-        if not self._is_active or not handlers:
-            return self
-        from rich.console import Console
-        from rich.file_proxy import FileProxy
-        from rich.live import Live
-
-        console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=console,
-            get_renderable=self.line,
-            refresh_per_second=_TIMES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
-        for handler in handlers:
-            proxy = FileProxy(console, handler.stream)
-            self._handlers.append((handler, handler.setStream(proxy)))
+        if self._is_active and _progress_is_printed():
+            self._live.start()
         return self
 
     @property
     def is_live(self) -> bool:
         """Whether the line is shown now."""
-        return self._live is not None
+        return self._live.is_shown
 
     def __exit__(self, *_: object) -> None:
-        for handler, stream in self._handlers:
-            handler.setStream(stream)
-        self._handlers.clear()
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._live.stop()
 
     def note(self, phase: str, step: int) -> None:
         """Note that `step` steps are done and what the training does now."""
@@ -93,26 +61,11 @@ class TrainingDisplay:
         if record["split"] == "train":
             self._values = record
 
-    def line(self) -> Text:
-        from rich.text import Text
-
-        width = self._live.console.width if self._live is not None else 80
-        parts = self._parts()
-        # Less important ones come last and are left out first, but the time left stays.
-        while len(_SEPARATOR.join(parts)) + _BAR + 1 >= width and len(parts) > 2:
-            del parts[-2]
-        line = Text(no_wrap=True, overflow="crop")
-        done = round(_BAR * min(1.0, self._step / max(1, self._steps)))
-        line.append("━" * done, style="cyan")
-        line.append("━" * (_BAR - done), style="bright_black")
-        line.append(" " + _SEPARATOR.join(parts))
-        return line
-
-    def _parts(self) -> list[str]:
-        """What the line says, the most important first; the time left last."""
+    def share_and_parts(self) -> tuple[float, list[str]]:
+        """What the line says: the share of the steps, and the parts as `line_of` takes them."""
         values = self._values
-        share = 100 * self._step / max(1, self._steps)
-        parts = [f"{self._step:,}/{self._steps:,} {share:.0f} %"]
+        share = self._step / max(1, self._steps)
+        parts = [f"{self._step:,}/{self._steps:,} {100 * share:.0f} %"]
         if self._phase != "training":
             parts.append(self._phase)
         if values.get("loss") is not None:
@@ -127,7 +80,7 @@ class TrainingDisplay:
         if "memory_bytes" in values:
             parts.append(f"{values['memory_bytes'] / 1e9:.1f} GB")
         parts.append(f"ETA {self._time_left()}")
-        return parts
+        return share, parts
 
     def _time_left(self) -> str:
         left = self._steps - self._step
@@ -139,12 +92,10 @@ class TrainingDisplay:
         return clock(left * (time.monotonic() - began) / (self._step - step))
 
 
-def _terminal_handlers() -> list[logging.StreamHandler[Any]]:
-    """The handlers that print progress on a terminal."""
-    return [
-        handler
-        for handler in logging.getLogger("ptm").handlers
-        if type(handler) is logging.StreamHandler
+def _progress_is_printed() -> bool:
+    return any(
+        type(handler) is logging.StreamHandler
         and handler.level <= logging.INFO
         and handler.stream.isatty()
-    ]
+        for handler in logging.getLogger("ptm").handlers
+    )

@@ -7,15 +7,19 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import ptm
+from ptm.recipe.origin import RecipeOrigin
 
 
-def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:
-    """The environment of a run: versions, ranks per host, git commit, data fingerprint."""
+def environment(data: str, hosts: Mapping[str, int], origin: RecipeOrigin) -> dict[str, Any]:
+    """The environment of a run: versions, ranks per host, git commit, data fingerprint, and the
+    recipe file with its overrides.
+    """
     packages = ("torch", "deepspeed", "pydantic", "tokenizers", "numpy")
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -25,6 +29,7 @@ def environment(data: str, hosts: Mapping[str, int]) -> dict[str, Any]:
         "versions": {"ptm": ptm.__version__, **{name: metadata.version(name) for name in packages}},
         "git_commit": _git_commit(),
         "data_fingerprint": data,
+        "recipe": None if origin.file is None else asdict(origin),
     }
 
 

@@ -138,7 +138,7 @@ def gpu_values() -> dict[str, float]:
     try:
         for number in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(number)
-            for name, read in _GPU_VALUES.items():
+            for name, read in GPU_VALUES.items():
                 with suppress(pynvml.NVMLError):
                     found[f"gpu{number}_{name}"] = float(read(pynvml, handle))
     finally:
@@ -147,7 +147,7 @@ def gpu_values() -> dict[str, float]:
     return found
 
 
-_GPU_VALUES: Mapping[str, Any] = {
+GPU_VALUES: Mapping[str, Any] = {
     "percent": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
     "memory_used_bytes": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used,
     "temperature_celsius": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(

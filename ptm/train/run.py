@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dataclasses import replace
 import ptm
 from ptm.checkpoint.format import Checkpoint
 from ptm.checkpoint.verification import digest_of
+from ptm.durations import clock
 from ptm.engines.deepspeed import check_config
 from ptm.engines.ds_config import ds_config
 from ptm.engines.pipeline import PipelineEngine
@@ -42,6 +44,7 @@ from ptm.train.rank_file import FOLDER as RANKS
 from ptm.train.rank_file import TRACES, RankFile
 from ptm.train.run_folder import RunFolder
 from ptm.train.run_log import log_to
+from ptm.train.samples.recorder import SampleRecorder
 from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
 from ptm.train.trackers import Trackers
@@ -227,11 +230,16 @@ def _train_in(
         logger.info("%s", start)
     else:
         trainer.start_fresh(first)
+    began = time.monotonic()
     try:
         with display:
-            return trainer.run(stop, on_step_begin)
+            code = trainer.run(stop, on_step_begin)
     finally:
         trainer.close()
+    if code == EXIT_DONE:
+        took = clock(time.monotonic() - began)
+        logger.info("%s: done in %s", folder.path, took, extra={"is_done": True})
+    return code
 
 
 def _start(recipe: Recipe, inputs: TrainingInputs) -> WarmStart | None:
@@ -280,6 +288,7 @@ def _trainer(
     engine = kind(recipe, inputs.plan, inputs.ds_config, inputs.batch, ranks, teachers=teachers)
     if ranks.world_size > 1:
         set_timeout(timeout_minutes=recipe.engine.timeout_minutes)
+    trackers = Trackers(recipe, folder.path) if ranks.is_main else None
     return Trainer(
         recipe,
         steps=inputs.steps,
@@ -288,7 +297,7 @@ def _trainer(
         engine=engine,
         folder=folder,
         ranks=ranks,
-        trackers=Trackers(recipe, folder.path) if ranks.is_main else None,
+        trackers=trackers,
         rank_file=rank_file,
         display=display,
         utilisation=StepFlops(
@@ -296,6 +305,16 @@ def _trainer(
             recipe.engine,
             ranks,
             runs_twice=recipe.objective.compares_batch,
+        ),
+        samples=SampleRecorder(
+            recipe,
+            inputs.evaluation,
+            inputs.tokenizer,
+            engine,
+            ranks,
+            micro_batch_size=inputs.batch.micro_batch_size,
+            folder=folder.path,
+            trackers=trackers,
         ),
         teachers=teachers.fingerprints if teachers else (),
     )

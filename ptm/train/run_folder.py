@@ -25,6 +25,7 @@ from ptm.recipe import Recipe, recipe_yaml, with_shown_urls
 from ptm.recipe.saved_files import (
     EVALUATIONS,
     EVENTS,
+    SAMPLES,
     TARGET_TOKENIZER,
     TOKENIZER,
     lines_up_to,
@@ -243,7 +244,11 @@ class RunFolder:
         `data`: the store's fingerprint. `hosts`: number of ranks by host name.
         """
         (self.path / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
-        for name, content in (("ds_config", ds_config), ("environment", environment(data, hosts))):
+        contents = {
+            "ds_config": ds_config,
+            "environment": environment(data, hosts, recipe.origin),
+        }
+        for name, content in contents.items():
             text = json.dumps(content, indent=1, ensure_ascii=False)
             (self.path / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         copy_files(recipe.tokenizer, self.path / TOKENIZER)
@@ -251,8 +256,8 @@ class RunFolder:
             copy_files(recipe.target_tokenizer, self.path / TARGET_TOKENIZER)
 
     def cut_history(self, step: int) -> None:
-        """Drop reports and events after `step`, and incomplete lines that a kill left."""
-        for path in (self.metrics, self.path / EVENTS):
+        """Drop reports, events and samples after `step`, and incomplete lines that a kill left."""
+        for path in (self.metrics, self.path / EVENTS, self.path / SAMPLES):
             if path.is_file():
                 write_file(path, "".join(f"{line}\n" for line in lines_up_to(path, step)))
 

@@ -15,6 +15,7 @@ from ptm.recipe.profile_file import PROFILE
 from ptm.recipe.saved_files import (
     EVALUATIONS,
     EVENTS,
+    SAMPLES,
     TARGET_TOKENIZER,
     TOKENIZER,
     read_recipe_data,
@@ -28,6 +29,7 @@ _WRITTEN = (
     TARGET_TOKENIZER,
     "metrics.jsonl",
     EVENTS,
+    SAMPLES,
     EVALUATIONS,
     "train.log",
     "checkpoints",
@@ -37,6 +39,9 @@ _WRITTEN = (
     "tensorboard",
     "wandb",
     "wandb_run.json",
+    "mlflow_run.json",
+    "swanlog",
+    "swanlab_run.json",
 )
 """Files and folders that a training writes into its run folder or removes from it."""
 

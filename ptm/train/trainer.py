@@ -31,9 +31,10 @@ from ptm.train.progress import RunPosition
 from ptm.train.rank_file import RankFile
 from ptm.train.reporter import Reporter
 from ptm.train.run_folder import RunFolder
+from ptm.train.samples.recorder import SampleRecorder
 from ptm.train.saving.schedule import CheckpointManager
 from ptm.train.stopping import BestMetric, Patience, StopRequests, all_gather_step
-from ptm.train.trackers import Trackers
+from ptm.train.trackers import EndState, Trackers
 from ptm.train.utilisation import StepFlops
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Trainer:
         rank_file: RankFile,
         display: TrainingDisplay,
         utilisation: StepFlops,
+        samples: SampleRecorder,
         teachers: tuple[str, ...] = (),
     ) -> None:
         """`teachers`: fingerprints of the teachers, which are saved in checkpoints."""
@@ -82,6 +84,7 @@ class Trainer:
         self._engine = engine
         self._ranks = ranks
         self._trackers = trackers
+        self._end: EndState = "failed"
         self._rank_file = rank_file
         self._position = RunPosition()
         self._reporter = Reporter(
@@ -121,6 +124,7 @@ class Trainer:
             shares=recipe.data.held_out_shares,
             folder=folder.path,
         )
+        self._samples = samples
         self._garbage = GarbageCollection()
         profiled = recipe.train.profile if ranks.is_main else None
         self._profiler = StepProfiler(profiled, folder.path, ranks.device)
@@ -170,6 +174,7 @@ class Trainer:
         try:
             with self._garbage:
                 code = self._loop(batches, stop, on_step_begin)
+            self._end = "done" if code == EXIT_DONE else "stopped"
             state = "done" if code == EXIT_DONE else f"stopped ({stop.reason or 'on request'})"
             self._alert(state, f"step {self._position.step} of {self._steps}")
             self._profiler.close(self._position.step, ended=code == EXIT_DONE)
@@ -181,6 +186,7 @@ class Trainer:
         finally:
             batches.close()
             self._reporter.close()
+            self._samples.close()
             self._anomalies.close()
 
     def _alert(self, title: str, text: str, *, is_error: bool = False) -> None:
@@ -310,9 +316,9 @@ class Trainer:
         self._engine.state.set_scaler(checkpoint.run["scaler"])
 
     def close(self) -> None:
-        """Flush and close the trackers."""
+        """Flush and close the trackers, which show how the run ended."""
         if self._trackers is not None:
-            self._trackers.close()
+            self._trackers.close(self._end)
 
     def _progress(self, split: str) -> dict[str, Any]:
         at = self._position
@@ -351,6 +357,7 @@ class Trainer:
         self._rank_file.note("evaluating", self._position.step)
         began = time.perf_counter()
         found = self._evaluation.metrics(step=self._position.step)
+        self._samples.record(step=self._position.step)
         self._reporter.write(
             *({**self._progress(name), **metrics} for name, metrics in found.items())
         )

@@ -26,6 +26,7 @@ from ptm.text.corpus import find_corpus, recognise
 from ptm.text.corpus.remote import is_remote
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.run_folder import RunFolder
+from ptm.train.trackers import missing_packages
 
 _PLACEHOLDER_VOCABULARY_SIZE = 1000
 
@@ -60,7 +61,7 @@ def check_recipe(recipe: Recipe, *, need_inputs: bool) -> Verdict:
     """
     config = ds_config(recipe, batches_of(recipe.train, recipe.engine))
     check_parts(recipe)
-    missing = list(_missing_inputs(recipe))
+    missing = [*_missing_inputs(recipe), *missing_packages(recipe)]
     missing += _check_corpora(recipe, remote=need_inputs)
     lacking = missing_for_offload(config)
     if lacking is not None:

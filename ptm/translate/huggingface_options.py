@@ -180,7 +180,7 @@ _MACHINE = (
 _REPORTS = (
     _option(
         "--report_to",
-        key="`tracking.wandb`, `tracking.tensorboard`",
+        key="`tracking.wandb`, `tracking.tensorboard`, `tracking.mlflow`, `tracking.swanlab`",
         many=True,
         default=["none"],
     ),

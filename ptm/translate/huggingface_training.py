@@ -168,8 +168,10 @@ def set_intervals(draft: Draft, given: Given) -> None:
         draft.set("tracking.wandb", {}, "--report_to")
     if {"tensorboard", "all"} & set(reports):
         draft.set("tracking.tensorboard", True, "--report_to")
-    for one in set(reports) - {"wandb", "tensorboard", "all", "none"}:
-        draft.note(f"--report_to {one}", "trackers are W&B and TensorBoard")
+    for one in sorted({"mlflow", "swanlab"} & set(reports)):
+        draft.set(f"tracking.{one}", {}, "--report_to")
+    for one in set(reports) - {"wandb", "tensorboard", "mlflow", "swanlab", "all", "none"}:
+        draft.note(f"--report_to {one}", "trackers are W&B, TensorBoard, MLflow and SwanLab")
 
 
 def _set_best(draft: Draft, given: Given) -> None:

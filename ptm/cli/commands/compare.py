@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "compare"
 HELP = "print how the recipes and the metrics of runs differ"
-ORDER = 132
+ORDER = 133
 
 _STEPS = 8
 
@@ -80,7 +80,7 @@ def _print_differences(found: Comparison) -> None:
         (one.key, *(Cell("not set", "dim") if value is None else value for value in one.values))
         for one in found.differences
     ]
-    print_rendered(rendered(table(["RECIPE", *_names(found)], rows)))
+    print_rendered(rendered(table(["RECIPE", *_names(found)], rows, whole=["RECIPE"])))
 
 
 def _print_series(found: Comparison, series: Series, steps: int) -> None:

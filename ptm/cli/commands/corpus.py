@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_overrides, recipe_of
 from ptm.cli.console import print_done, print_result
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         what = "is a folder" if page.is_dir() else f'is in no folder: "{page.parent}" is missing'
         raise UserError(f'--html: "{page}" {what}. Give the path of a file.')
-    report = _report(parsed)
+    with Progress(parsed.recipe, phase="counting"):
+        report = _report(parsed)
     if page is not None:
         from ptm.runs.corpus.page import page_of
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
-from ptm.cli.console import print_done, print_error, print_result
+from ptm.cli.console import print_done, print_note, print_result
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -72,12 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     _check_options(parsed)
     texts, places = texts_of(parsed, action="embed")
-    from ptm.inference.embed import Embedder, LayerMix
-    from ptm.interop.sources.open import open_source
+    with Progress(parsed.source, phase="loading the model"):
+        from ptm.inference.embed import Embedder, LayerMix
+        from ptm.interop.sources.open import open_source
 
-    weights = tuple(parsed.layer_weights) if parsed.layer_weights else None
-    mix = LayerMix(weights) if parsed.layers == "mix" else None
-    embedder = Embedder(open_source(parsed.source), mix=mix)
+        weights = tuple(parsed.layer_weights) if parsed.layer_weights else None
+        mix = LayerMix(weights) if parsed.layers == "mix" else None
+        embedder = Embedder(open_source(parsed.source), mix=mix)
     if parsed.tokens:
         _tokens(parsed, embedder, texts, places)
     else:
@@ -128,7 +130,7 @@ def _sentences(
     vectors = embedder.sentences(
         texts, places=places, pooling=parsed.pooling, dimensions=parsed.dimensions
     )
-    print_error(*embedder.notes())
+    print_note(*embedder.notes())
     if parsed.out is not None:
         _write(vectors, parsed.out)
     for row, text in enumerate(texts):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptm.cli.arguments import add_json, add_overrides, add_quiet, add_source, add_step
-from ptm.cli.console import print_error, print_result
+from ptm.cli.console import print_result
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ HELP = "compute the held-out metrics of a run, an export or an import"
 ORDER = 60
 
 _LONGEST = 256
-_SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,22 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ptm.interop.sources.open import open_source
-    from ptm.runs.evaluate import evaluate_source
-
-    config = _generation_config(parsed)
-    source = open_source(parsed.source, step=parsed.step)
-    result = evaluate_source(source, parsed.overrides)
-    if config is not None:
-        from ptm.runs.scoring import generation_scores
-
-        result |= generation_scores(
-            source,
-            parsed.overrides,
-            config,
-            count=parsed.write or None,
-            report=_GenerationProgress() if not parsed.json else lambda done: None,
-        )
+    with Progress(parsed.source, phase="loading the model"):
+        result = _measured(parsed)
     if parsed.json:
         from ptm.train.metrics import finite
 
@@ -70,6 +55,20 @@ def run(parsed: argparse.Namespace) -> int:
         shown = "not measured" if value is None else shown
         print_result(f"{key:>{width}}  {shown}")
     return EXIT_DONE
+
+
+def _measured(parsed: argparse.Namespace) -> dict[str, Any]:
+    from ptm.interop.sources.open import open_source
+    from ptm.runs.evaluate import evaluate_source
+
+    config = _generation_config(parsed)
+    source = open_source(parsed.source, step=parsed.step)
+    result = evaluate_source(source, parsed.overrides)
+    if config is not None:
+        from ptm.runs.scoring import generation_scores
+
+        result |= generation_scores(source, parsed.overrides, config, count=parsed.write or None)
+    return result
 
 
 def _generation_config(parsed: argparse.Namespace) -> GenerationConfig | None:
@@ -88,18 +87,3 @@ def _generation_config(parsed: argparse.Namespace) -> GenerationConfig | None:
             )
         return None
     return GenerationConfig(max_new_tokens=parsed.length or _LONGEST, beams=parsed.beams or 1)
-
-
-class _GenerationProgress:
-    """Prints every few seconds how many texts have been generated."""
-
-    def __init__(self) -> None:
-        self._started = self._printed = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        """Print the count if it is due; `done`: texts generated so far."""
-        now = time.monotonic()
-        if now - self._printed >= _SECONDS:
-            self._printed = now
-            rate = done / (now - self._started)
-            print_error(f"{done:,} texts generated · {rate:.1f} per second")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ptm.cli.arguments import add_quiet, add_step
 from ptm.cli.console import print_done
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "export"
@@ -56,11 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ptm.interop.hf.io.adapter_folder import export_adapter
-    from ptm.interop.hf.io.export import export_to_huggingface
-    from ptm.interop.sources.open import open_source
-    from ptm.interop.uer.export import export_to_uer
+    _check_options(parsed)
+    with Progress(parsed.run):
+        lines = _export(parsed)
+    for line in lines:
+        print_done(line)
+    return EXIT_DONE
 
+
+def _check_options(parsed: argparse.Namespace) -> None:
     if parsed.to == "uer" and parsed.format is not None:
         raise UserError(
             f"--format {parsed.format} is an option of --to hf only, because UER-py reads only "
@@ -75,16 +80,21 @@ def run(parsed: argparse.Namespace) -> int:
         raise UserError(f"--base {parsed.base} is used only with --adapter. Remove one of them.")
     if parsed.to == "uer" and parsed.without_crf:
         raise UserError("--without-crf is an option of --to hf only. Remove it.")
+
+
+def _export(parsed: argparse.Namespace) -> list[str]:
+    """Write the folder; return the lines about it."""
+    from ptm.interop.hf.io.adapter_folder import export_adapter
+    from ptm.interop.hf.io.export import export_to_huggingface
+    from ptm.interop.sources.open import open_source
+    from ptm.interop.uer.export import export_to_uer
+
     source = open_source(parsed.run, step=parsed.step, average=parsed.average)
     notes: tuple[str, ...] = ()
     if parsed.adapter:
         base, notes = export_adapter(source, parsed.out, base=parsed.base)
-        print_done(
-            f"{parsed.out}: the adapter of {parsed.run}, {source.description()}, for peft on {base}"
-        )
-        for note in notes:
-            print_done(note)
-        return EXIT_DONE
+        what = f"the adapter of {parsed.run}, {source.description()}, for peft on {base}"
+        return [f"{parsed.out}: {what}", *notes]
     if parsed.to == "hf":
         notes = export_to_huggingface(
             source,
@@ -95,7 +105,4 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         notes = export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
-    print_done(f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}")
-    for note in notes:
-        print_done(note)
-    return EXIT_DONE
+    return [f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}", *notes]

@@ -7,6 +7,7 @@ import json
 
 from ptm.cli.arguments import add_json, add_source
 from ptm.cli.console import print_result
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 NAME = "fill"
@@ -22,13 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ptm.inference.fill import Filler
-    from ptm.interop.sources.open import open_source
-
     if parsed.count < 1:
         raise UserError(f"--count {parsed.count}: must be at least 1.")
-    filler = Filler(open_source(parsed.source))
-    filled = filler.fill_all(parsed.text, count=parsed.count)
+    with Progress(parsed.source, phase="loading the model"):
+        from ptm.inference.fill import Filler
+        from ptm.interop.sources.open import open_source
+
+        filler = Filler(open_source(parsed.source))
+        filled = filler.fill_all(parsed.text, count=parsed.count)
     for text, masks in zip(parsed.text, filled, strict=True):
         if parsed.json:
             guesses = [[{"token": g.token, "probability": g.probability} for g in m] for m in masks]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_source, texts_of
 from ptm.cli.console import print_result, print_result_block
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    config = _generation_config(parsed)
-    texts, _ = texts_of(parsed, action="generate from")
-    from ptm.inference.generate import Generator
-    from ptm.interop.sources.open import open_source
+    _check_options(parsed)
+    with Progress(parsed.source, phase="loading the model"):
+        config = _generation_config(parsed)
+        texts, _ = texts_of(parsed, action="generate from")
+        from ptm.inference.generate import Generator
+        from ptm.interop.sources.open import open_source
 
-    generator = Generator(open_source(parsed.source))
+        generator = Generator(open_source(parsed.source))
     if config.beams > 1 and not generator.has_decoder:
         raise UserError(
             f"--beams {config.beams}: {parsed.source} is not an encoder-decoder model. Beam "
@@ -87,7 +90,6 @@ def _stream(generator: Generator, text: str, config: GenerationConfig) -> None:
 
 
 def _generation_config(parsed: argparse.Namespace) -> GenerationConfig:
-    _check_options(parsed)
     from ptm.inference.decoding import Sampling
     from ptm.inference.generate import GenerationConfig
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_quiet
 from ptm.cli.console import print_done, print_result_block
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
+
+if TYPE_CHECKING:
+    from ptm.interop.import_model import Imported
 
 NAME = "import"
 HELP = "convert a model of transformers, UER-py or TensorFlow 1 for init_from and other commands"
@@ -77,24 +82,8 @@ def run(parsed: argparse.Namespace) -> int:
             "options from the transformers folder. Remove it, and change the option in that "
             "folder's tokenizer_config.json (tokenizer.lowercase is do_lower_case there)."
         )
-    from ptm.interop.import_model import (
-        import_from_huggingface,
-        import_from_tensorflow,
-        import_from_uer,
-    )
-    from ptm.interop.uer.vocabularies import import_options
-
-    if parsed.origin == "hf":
-        imported = import_from_huggingface(parsed.source, parsed.out)
-    else:
-        convert = import_from_uer if parsed.origin == "uer" else import_from_tensorflow
-        imported = convert(
-            parsed.source,
-            parsed.out,
-            config=parsed.config,
-            vocab=parsed.vocab,
-            options=import_options(parsed.overrides),
-        )
+    with Progress(parsed.source):
+        imported = _imported(parsed)
     print_done(f"{parsed.out}: {imported.parameters:,} parameters from {parsed.source}")
     for note in imported.notes:
         print_done(note)
@@ -106,6 +95,26 @@ def run(parsed: argparse.Namespace) -> int:
             f"{', '.join(shown)}{rest}"
         )
     return EXIT_DONE
+
+
+def _imported(parsed: argparse.Namespace) -> Imported:
+    from ptm.interop.import_model import (
+        import_from_huggingface,
+        import_from_tensorflow,
+        import_from_uer,
+    )
+    from ptm.interop.uer.vocabularies import import_options
+
+    if parsed.origin == "hf":
+        return import_from_huggingface(parsed.source, parsed.out)
+    convert = import_from_uer if parsed.origin == "uer" else import_from_tensorflow
+    return convert(
+        parsed.source,
+        parsed.out,
+        config=parsed.config,
+        vocab=parsed.vocab,
+        options=import_options(parsed.overrides),
+    )
 
 
 def _config_only(parsed: argparse.Namespace) -> int:

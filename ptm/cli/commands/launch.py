@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from ptm.cli.arguments import add_fresh, add_quiet, add_recipe, add_verify
-from ptm.cli.console import print_error
+from ptm.cli.console import print_note
 
 NAME = "launch"
 HELP = "train on all GPUs of this machine or of several hosts"
@@ -15,6 +15,7 @@ ORDER = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(logs_on_stdout=True)
     add_recipe(parser)
     add_fresh(parser)
     add_verify(parser)
@@ -30,7 +31,7 @@ def run(parsed: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(parsed).items() if name in names}
 
     def echo(line: str) -> None:
-        print_error(f"ptm: {line}")
+        print_note(f"ptm: {line}")
 
     return launch(Options(**options), echo)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ptm.cli.arguments import add_quiet, add_source, add_step
-from ptm.cli.console import print_error, print_result_block
-from ptm.cli.progress import ProgressLine
+from ptm.cli.console import print_note, print_result_block
+from ptm.cli.progress import Progress
 from ptm.cli.signals import exit_on_signals
 from ptm.errors import EXIT_DONE, UserError
 
@@ -140,6 +140,13 @@ def run(parsed: argparse.Namespace) -> int:
                 raise UserError(f'--out "{out}": the file is one of the inputs. Give another name.')
     if parsed.threshold is not None and not 0 < parsed.threshold < 1:
         raise UserError(f"--threshold {parsed.threshold}: must be between 0 and 1.")
+    with Progress(parsed.source, phase="loading the model", documents="inputs") as progress:
+        _predict(parsed, progress)
+    return EXIT_DONE
+
+
+def _predict(parsed: argparse.Namespace, progress: Progress) -> None:
+    out: Path | None = parsed.out
     files = _input_files(parsed)
     from ptm.files.writing import replace_with
     from ptm.inference.predict.base import PredictionOptions, predictor_of
@@ -158,19 +165,14 @@ def run(parsed: argparse.Namespace) -> int:
     predictor = predictor_of(
         open_source(parsed.source, step=parsed.step), options, fields=files.fields
     )
-    progress = ProgressLine()
     windows = predicted_lines(predictor, files, form=parsed.format, report=progress.show)
-    try:
-        if out is None:
-            for lines in windows:
-                print_result_block("\n".join(lines))
-        else:
-            with exit_on_signals():
-                replace_with(out, lambda file: _write(windows, file))
-    finally:
-        progress.end()
-    print_error(*predictor.notes())
-    return EXIT_DONE
+    if out is None:
+        for lines in windows:
+            print_result_block("\n".join(lines))
+    else:
+        with exit_on_signals():
+            replace_with(out, lambda file: _write(windows, file))
+    print_note(*predictor.notes())
 
 
 def _positive(text: str) -> int:

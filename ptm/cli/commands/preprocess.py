@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_quiet, add_recipe, recipe_of
-from ptm.cli.console import print_done, print_error
-from ptm.cli.progress import ProgressLine
+from ptm.cli.console import print_done, print_note
+from ptm.cli.progress import Progress
 from ptm.cli.signals import exit_on_signals
 from ptm.errors import EXIT_DONE, UserError
 
@@ -50,7 +50,7 @@ def run(parsed: argparse.Namespace) -> int:
                 if one.corpus_patterns:
                     _preprocess(one, recipe, fresh=parsed.fresh)
     except (KeyboardInterrupt, SystemExit):
-        print_error("ptm: finished shards are kept; the same command continues")
+        print_note("ptm: finished shards are kept; the same command continues")
         raise
     return EXIT_DONE
 
@@ -111,16 +111,15 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
                 check_labels = check_trained_multi_labels
             check_labels(info.labels, where=one.corpus_key)
 
-    line = ProgressLine()
-    info = preprocess(
-        work,
-        Path(one.store),
-        workers=recipe.data.workers or len(os.sched_getaffinity(0)),
-        fresh=fresh and not (is_source and is_current(work, Path(one.store))),
-        report=line.show,
-        check=check,
-    )
-    line.end()
+    with Progress(one.store, forks=True) as progress:
+        info = preprocess(
+            work,
+            Path(one.store),
+            workers=recipe.data.workers or len(os.sched_getaffinity(0)),
+            fresh=fresh and not (is_source and is_current(work, Path(one.store))),
+            report=progress.show,
+            check=check,
+        )
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in info.report.items())
     formats = _formats(info)
     what = NOUNS.get(info.layout, "documents")

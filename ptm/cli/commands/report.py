@@ -10,7 +10,7 @@ from ptm.errors import EXIT_DONE, UserError
 
 NAME = "report"
 HELP = "write an HTML page with the curves of one or several runs"
-ORDER = 150
+ORDER = 132
 
 _PORT = 6007
 

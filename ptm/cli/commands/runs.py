@@ -26,9 +26,11 @@ ORDER = 130
 
 _COLUMNS = ("RUN", "STATE", "STEP", "SAVED", "LOSS", "EVAL", "TOKENS/S", "ACTIVE", "AGE", "RECIPE")
 _NUMBERS = ("STEP", "SAVED", "LOSS", "EVAL", "TOKENS/S", "ACTIVE", "AGE")
-_WIDE = 110
-"""Columns of a terminal that shows everything."""
-_ONLY_WIDE = ("SAVED", "AGE", "RECIPE")
+_LEFT_OUT = ("RECIPE", "AGE", "SAVED", "TOKENS/S", "EVAL", "ACTIVE", "LOSS")
+"""The columns that a narrow terminal does not show, the least important first."""
+_NAME = 24
+"""Columns for the names of runs; longer ones are broken if the terminal is narrow."""
+_GAP = 2
 _STYLES = {
     "running": "green",
     "stopped": "yellow",
@@ -99,11 +101,9 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def _table(found: Sequence[RunStatus]) -> Table:
-    from ptm.cli.tables import Cell, console_for, table
+    from ptm.cli.tables import Cell, console_for, table, width_of
 
     now = time.time()
-    narrow = console_for().width < _WIDE
-    shown = [i for i, name in enumerate(_COLUMNS) if not (narrow and name in _ONLY_WIDE)]
     rows: list[tuple[Cell | str, ...]] = [
         (
             str(one.path.name),
@@ -119,9 +119,23 @@ def _table(found: Sequence[RunStatus]) -> Table:
         )
         for one in found
     ]
-    return table(
-        [_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], right=_NUMBERS
-    )
+    widths = dict(zip(_COLUMNS, width_of(_COLUMNS, rows), strict=True))
+    widths["RUN"] = min(_NAME, widths["RUN"])
+    shown = _fitting(widths, console_for().width)
+    picked = [
+        [cell for name, cell in zip(_COLUMNS, row, strict=True) if name in shown] for row in rows
+    ]
+    return table(shown, picked, right=_NUMBERS, whole=["STATE"])
+
+
+def _fitting(widths: dict[str, int], room: int) -> list[str]:
+    """The columns that fit into `room`, in their order."""
+    shown = list(widths)
+    for name in _LEFT_OUT:
+        if sum(widths[one] + _GAP for one in shown) - _GAP <= room:
+            break
+        shown.remove(name)
+    return shown
 
 
 def _progress(one: RunStatus) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ptm.cli.console import print_error, print_result
+from ptm.cli.console import print_error, print_note, print_result
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED, UserError
 
 NAME = "suite"
@@ -90,7 +90,7 @@ def run(parsed: argparse.Namespace) -> int:
         keep_going=parsed.keep_going,
         keep_checkpoints=not parsed.remove_checkpoints,
     )
-    suite = Suite(tasks, plan, how, echo=lambda line: print_error(f"ptm: {line}"))
+    suite = Suite(tasks, plan, how, echo=lambda line: print_note(f"ptm: {line}"))
     suite.results()
     code = suite.run()
     for line in as_lines(table(suite.results())):
@@ -98,8 +98,8 @@ def run(parsed: argparse.Namespace) -> int:
     for name, failure in suite.failed.items():
         print_error(f"ptm: {name}: failed with exit code {failure}; the message is above")
     if code in (EXIT_STOPPED, EXIT_INTERRUPTED):
-        print_error("ptm: stopped; the same command continues")
-    print_error(f"ptm: tables: {folder}/results.json, results.tsv, results.md")
+        print_note("ptm: stopped; the same command continues")
+    print_note(f"ptm: tables: {folder}/results.json, results.tsv, results.md")
     return EXIT_FAULT if code == EXIT_DONE and errors else code
 
 

@@ -1,20 +1,27 @@
-"""`ptm tail`: the newest lines of a run's log."""
+"""`ptm tail`: the newest lines of a run's log.
+
+On a terminal each line has the time of day and the message; elsewhere it is as in the file.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ptm.cli.console import print_result
+from ptm.cli.console import print_rendered, print_result
+from ptm.console.terminal import has_colours
 from ptm.errors import EXIT_DONE, UserError
+from ptm.escaping import escaped
 
 NAME = "tail"
 HELP = "print the newest lines of a run's log, and follow it"
-ORDER = 134
+ORDER = 131
 
 _SECONDS = 0.5
 _LINES = 20
@@ -43,11 +50,52 @@ def run(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
     with log:
+        show = _Lines()
         for line in deque(_whole_lines(log), maxlen=parsed.lines):
-            print_result(line)
+            show(line)
         if parsed.follow:
-            _follow(log, parsed.run)
+            _follow(log, parsed.run, show)
     return EXIT_DONE
+
+
+_LINE = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) \S+: (?P<text>.*)"
+)
+_STYLES = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
+
+
+class _Lines:
+    """Prints lines of a log; on a terminal without what is the same in all of them."""
+
+    def __init__(self) -> None:
+        self._is_short = has_colours(sys.stdout)
+        self._day = ""
+
+    def __call__(self, line: str) -> None:
+        found = _LINE.fullmatch(line) if self._is_short else None
+        if found is None:
+            # A line of a traceback, or no terminal.
+            print_result(line)
+            return
+        if found["day"] != self._day:
+            self._day = found["day"]
+            self._print((self._day, "dim"))
+        style = _STYLES.get(found["level"])
+        level = [(f"{found['level'].lower()}: ", style)] if style else []
+        self._print((found["time"], "dim"), *level, (found["text"], ""))
+
+    def _print(self, first: tuple[str, str], *message: tuple[str, str]) -> None:
+        """Print the first part, and the message beside it, indented where it is broken."""
+        from rich.table import Table
+        from rich.text import Text
+
+        from ptm.cli.tables import rendered
+
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        text = Text.assemble(*((escaped(part), style) for part, style in message))
+        grid.add_row(Text(first[0], first[1]), text)
+        print_rendered(rendered(grid))
 
 
 def _whole_lines(log: IO[str]) -> Iterator[str]:
@@ -61,7 +109,7 @@ def _whole_lines(log: IO[str]) -> Iterator[str]:
         yield line.rstrip("\n")
 
 
-def _follow(log: IO[str], run: Path) -> None:
+def _follow(log: IO[str], run: Path, show: _Lines) -> None:
     from ptm.runs.status import run_status
 
     try:
@@ -69,7 +117,7 @@ def _follow(log: IO[str], run: Path) -> None:
             # The state first: what a run writes before it ends is printed.
             state = run_status(run).state
             for line in _whole_lines(log):
-                print_result(line)
+                show(line)
             if state != "running":
                 print_result(f"{run}: {state}")
                 return

@@ -18,6 +18,7 @@ ORDER = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(logs_on_stdout=True)
     add_recipe(parser)
     add_fresh(parser)
     add_verify(parser)

@@ -10,7 +10,7 @@ from ptm.errors import EXIT_DONE, EXIT_USER
 
 NAME = "verify"
 HELP = "check all checkpoints of a run, or a token store, against their checksums"
-ORDER = 140
+ORDER = 150
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

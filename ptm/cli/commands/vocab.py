@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptm.cli.arguments import add_json, add_source
 from ptm.cli.console import print_done, print_result
-from ptm.cli.progress import ProgressLine
+from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "vocab"
 HELP = "train a vocabulary, adapt a model to another one, compare two"
-ORDER = 120
+ORDER = 37
 
 _MEGABYTES = 256
 
@@ -148,7 +148,7 @@ def run(parsed: argparse.Namespace) -> int:
     raise AssertionError(f"no command of {parsed}")
 
 
-def _text(patterns: list[str], parsed: argparse.Namespace, line: ProgressLine) -> TrainingText:
+def _text(patterns: list[str], parsed: argparse.Namespace, progress: Progress) -> TrainingText:
     from ptm.text.corpus import ReadOptions, find_corpus, recognise
     from ptm.text.corpus.encodings import canonical_encoding
     from ptm.text.vocabulary_training import TrainingText
@@ -162,7 +162,7 @@ def _text(patterns: list[str], parsed: argparse.Namespace, line: ProgressLine) -
     fields = {"text": parsed.text_field} if parsed.text_field else {}
     options = ReadOptions(encoding=encoding, fields=fields, key="")
     corpus = recognise(find_corpus(patterns, field="corpus"), "documents", options)
-    return TrainingText(corpus=corpus, limit=int(parsed.megabytes * 1e6), report=line.show)
+    return TrainingText(corpus=corpus, limit=int(parsed.megabytes * 1e6), report=progress.show)
 
 
 def _train(parsed: argparse.Namespace) -> int:
@@ -177,8 +177,6 @@ def _train(parsed: argparse.Namespace) -> int:
             raise UserError(f"--{option.replace('_', '-')} {value}: must be at least 1.")
     if parsed.out.exists():
         raise UserError(f"{parsed.out}: already exists. Give another folder or remove this one.")
-    line = ProgressLine()
-    text = _text(parsed.corpus, parsed, line)
     lowercase = parsed.type in ("wordpiece", "space")
     wish = VocabularyRequest(
         size=parsed.size,
@@ -186,8 +184,9 @@ def _train(parsed: argparse.Namespace) -> int:
         lowercase=lowercase if parsed.lowercase is None else parsed.lowercase,
         extra=tuple(parsed.special),
     )
-    trained = trainers()[parsed.type].train(text, wish)
-    line.end()
+    with Progress(str(parsed.out)) as progress:
+        text = _text(parsed.corpus, parsed, progress)
+        trained = trainers()[parsed.type].train(text, wish)
     block = write_vocabulary(parsed.out, trained)
     part = f", trained on {text.share:.1%} of the corpus" if text.share < 1 else ""
     print_done(f"# {parsed.out}: {trained.size:,} tokens{part}")
@@ -235,10 +234,9 @@ def _compare(parsed: argparse.Namespace) -> int:
     both = (find_tokenizer(parsed.a).load(), find_tokenizer(parsed.b).load())
     result: dict[str, Any] = {"vocabularies": [parsed.a, parsed.b], **compare(*both)}
     if parsed.corpus:
-        line = ProgressLine()
-        text = _text(parsed.corpus, parsed, line)
-        result["corpus"] = [found.summary() for found in coverage(both, text)]
-        line.end()
+        with Progress("coverage") as progress:
+            text = _text(parsed.corpus, parsed, progress)
+            result["corpus"] = [found.summary() for found in coverage(both, text)]
     if parsed.json:
         print_result(json.dumps(result, ensure_ascii=False))
         return EXIT_DONE

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ptm.console.phases import listening_to
 from ptm.errors import UserError
 from ptm.inference.predict.base import InputFiles, OutputFormat, Predictor, Window
 
@@ -33,7 +35,7 @@ def predicted_lines(
     """Yield the lines of the output, without line ends, window by window.
 
     TSV begins with a header. `squad` is one JSON object of all answers by their ids, as SQuAD's
-    evaluation scripts read it. `report` is called after each window. Raises UserError if the
+    evaluation scripts read it. `report` is called after each batch. Raises UserError if the
     predictor does not have the format.
     """
     if form not in predictor.formats:
@@ -41,21 +43,60 @@ def predicted_lines(
             f"--format {form} is for models that answer questions. Give one of "
             f"{', '.join(predictor.formats)}."
         )
-    started, done = time.monotonic(), 0
+    progress = _Answering(report)
     known: set[str] = set()
     for number, window in enumerate(predictor.windows(files)):
         columns = predictor.columns(window) if number == 0 else ()
         lines = ["\t".join(columns)] if form == "tsv" and number == 0 else []
-        if form == "squad":
-            lines = _squad_lines(predictor, window, known)
-        else:
-            lines += _lines(predictor, window, form)
+        with progress.of(window):
+            if form == "squad":
+                lines = _squad_lines(predictor, window, known)
+            else:
+                lines += _lines(predictor, window, form)
         yield lines
-        done += len(window.inputs)
-        seconds = time.monotonic() - started
-        report(PredictionProgress(window.bytes_read, window.bytes_total, done, seconds))
     if form == "squad":
         yield ["}" if known else "{}"]
+
+
+class _Answering:
+    """Reports how many inputs are answered, also within a window."""
+
+    def __init__(self, report: Callable[[PredictionProgress], None]) -> None:
+        self._report = report
+        self._started = time.monotonic()
+        self._bytes_before, self._inputs_before = 0, 0
+        self._window: Window[Any] | None = None
+        self._total = 0
+
+    @contextmanager
+    def of(self, window: Window[Any]) -> Iterator[None]:
+        """Listen to the model while it answers `window`; report its end."""
+        self._window = window
+        with listening_to(self):
+            yield
+        self._report_share(1.0)
+        self._bytes_before = window.bytes_read
+        self._inputs_before += len(window.inputs)
+
+    def begin(self, phase: str, *, total: int | None, unit: str) -> None:
+        """The model begins with `total` inputs of the window."""
+        self._total = total or 0
+
+    def done(self, count: int) -> None:
+        """The model has answered `count` inputs of the window."""
+        self._report_share(count / max(1, self._total))
+
+    def _report_share(self, share: float) -> None:
+        window = self._window
+        assert window is not None, "no window is being answered"
+        self._report(
+            PredictionProgress(
+                round(self._bytes_before + share * (window.bytes_read - self._bytes_before)),
+                window.bytes_total,
+                round(self._inputs_before + share * len(window.inputs)),
+                time.monotonic() - self._started,
+            )
+        )
 
 
 def _squad_lines(predictor: Predictor[Any], window: Window[Any], known: set[str]) -> list[str]:

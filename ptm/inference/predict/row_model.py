@@ -15,6 +15,7 @@ from ptm.allocator import return_large_allocations
 from ptm.arrays import I64
 from ptm.components.objectives import Objective
 from ptm.components.objectives.base import RandomSource
+from ptm.console.phases import begin_phase, report_done
 from ptm.data.examples import TokenSpans
 from ptm.data.packing import RowSize, one_per_row
 from ptm.data.placement import place
@@ -97,10 +98,12 @@ class RowModel:
         cells = _TOKENS_PER_BATCH[self._device.type]
         order = np.argsort(-lengths, kind="stable")
         begin = 0
+        begin_phase("answering", total=order.size, unit="inputs")
         while begin < order.size:
             end = begin + max(1, cells // int(lengths[order[begin]]))
             yield order[begin:end]
             begin = end
+            report_done(min(begin, order.size))
 
 
 def _sequence_length(source: ModelSource, options: PredictionOptions) -> int:

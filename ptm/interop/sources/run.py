@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from ptm.checkpoint.format import (
 )
 from ptm.checkpoint.verification import DamagedCheckpointError
 from ptm.components.adapters.base import LowRankUpdate
+from ptm.console.phases import tracked
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.model.build import training_plan
@@ -50,7 +51,7 @@ class RunSource(ModelSource):
 
     def tensors(self) -> dict[str, Tensor]:
         """Every weight of the model; the updates of an adapter are added to the weights."""
-        return {name: self._weight(self._checkpoint, name) for name in self.names}
+        return {name: self._weight(self._checkpoint, name) for name in _read(self.names)}
 
     @property
     def names(self) -> list[str]:
@@ -70,7 +71,8 @@ class RunSource(ModelSource):
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """Every tensor as the checkpoint holds it: the weights before updates, and the adapter."""
-        return {name: self._checkpoint.weights(name) for name in self._checkpoint.shapes}
+        names = list(self._checkpoint.shapes)
+        return {name: self._checkpoint.weights(name) for name in _read(names)}
 
     def _weight(self, checkpoint: Checkpoint, name: str) -> Tensor:
         weight = checkpoint.weights(name)
@@ -124,7 +126,7 @@ class AveragedSource(RunSource):
 
     def tensors(self) -> dict[str, Tensor]:
         """Average tensor by tensor, so that memory holds one model and one more tensor at most."""
-        return {name: self._mean(name) for name in self.names}
+        return {name: self._mean(name) for name in _read(self.names)}
 
     def _mean(self, name: str) -> Tensor:
         total = self._weight(self._checkpoint, name).double()
@@ -139,6 +141,11 @@ class AveragedSource(RunSource):
     def provenance(self) -> dict[str, str]:
         """Return the step alone: evaluations measured single checkpoints, not their mean."""
         return {"steps": str(self._checkpoint.step)}
+
+
+def _read(names: list[str]) -> Iterator[str]:
+    """`names` of tensors that are read one after the other, as a phase of the command."""
+    return tracked(names, "reading the weights", total=len(names), unit="tensors")
 
 
 def _checkpoint(folder: Path, step: int | str | None) -> Checkpoint:

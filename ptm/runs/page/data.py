@@ -5,31 +5,34 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import cycle
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.recipe.saved_files import EVENTS, read_metrics
+from ptm.runs.page.styles import styles_of, title_of, unit_of
 
-_COLOURS = ("#2f81f7", "#d29922", "#3fb950", "#a371f7", "#f778ba", "#39c5cf", "#f0883e", "#8b949e")
-"""Legible on white and on black."""
-_DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 3), (8, 3, 2, 3))
-"""Of the runs that share a chart."""
 _COUNTS = {"step", "split", "epoch", "rows", "examples", "tokens"}
+_SPEED = "Speed and memory"
 _GROUPS = (
     ("Loss", ("loss",)),
     ("Optimisation", ("learning_rate", "grad_norm", "loss_scale", "skipped_steps")),
     (
-        "Speed and memory",
+        _SPEED,
         ("tokens_per_second", "examples_per_second", "mfu", "hfu", "model_tflops", "step_seconds")
         + ("data_wait_seconds", "save_seconds", "memory_bytes"),
     ),
 )
 _MACHINES, _METRICS, _SHARES = "Machines", "Metrics", "Shares of the sources"
-_ORDER = ("Loss", _METRICS, "Optimisation", "Speed and memory", _SHARES, _MACHINES)
+_ORDER = ("Loss", _METRICS, "Optimisation", _SPEED, _SHARES, _MACHINES)
+_REPEATS = {
+    (_SPEED, "model_tflops"): "tokens_per_second",
+    (_MACHINES, "memory_used_bytes"): "memory_percent",
+}
+"""Charts that are left out where they have the shape of another one of their group."""
+_SAME_SHAPE = 1.05
 _LOG_BYTES = 64 * MEGABYTE
 _RESUMED = re.compile(r"resuming from step (\d+)")
 
@@ -52,8 +55,18 @@ class Chart:
     """Curves over the same axes."""
 
     group: str
-    title: str
+    metric: str
     lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        """The metric in words, with its unit unless the axis has it."""
+        return title_of(self.metric)
+
+    @property
+    def unit(self) -> str:
+        """The unit of the ticks of the axis: `B`, `B/s`, or none."""
+        return unit_of(self.metric)
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ def run_curves(run: Path) -> RunCurves:
 
 def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
     """The charts of one or several runs, grouped; constant and repeated curves are left out."""
-    found: dict[tuple[str, str], list[Line]] = {}
+    found: dict[tuple[str, str], list[tuple[int, Line]]] = {}
     for number, run in enumerate(runs):
         drawn: set[tuple[Any, ...]] = set()
         for metric, split, steps, values in _series(run.records):
@@ -96,10 +109,26 @@ def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
             drawn.add(same)
             group, title, label = _place(metric, split)
             name = f"{run.name} {label}".strip() if len(runs) > 1 else label
-            line = Line(name, "", steps, values, _dash(number), smooth=split == "train")
-            found.setdefault((group, title), []).append(line)
-    charts = [Chart(group, title, _coloured(lines)) for (group, title), lines in found.items()]
-    return sorted(charts, key=lambda chart: (_ORDER.index(chart.group), *_rank(chart.title)))
+            line = Line(name, "", steps, values, smooth=split == "train")
+            found.setdefault((group, title), []).append((number, line))
+    for (group, metric), other in _REPEATS.items():
+        if _is_proportional(found.get((group, metric), ()), found.get((group, other), ())):
+            del found[group, metric]
+    charts = [Chart(group, metric, _coloured(lines)) for (group, metric), lines in found.items()]
+    return sorted(charts, key=lambda chart: (_ORDER.index(chart.group), *_rank(chart.metric)))
+
+
+def _is_proportional(some: Sequence[tuple[int, Line]], others: Sequence[tuple[int, Line]]) -> bool:
+    """Whether each line has the shape of the one in the other chart, up to five percent."""
+    if not some or len(some) != len(others):
+        return False
+    for (_, one), (_, other) in zip(some, others, strict=True):
+        if one.steps != other.steps or min(one.values) <= 0 or min(other.values) <= 0:
+            return False
+        ratios = [a / b for a, b in zip(one.values, other.values, strict=True)]
+        if max(ratios) > _SAME_SHAPE * min(ratios):
+            return False
+    return True
 
 
 def _varies(metric: str, split: str, runs: Sequence[RunCurves]) -> bool:
@@ -113,14 +142,12 @@ def _varies(metric: str, split: str, runs: Sequence[RunCurves]) -> bool:
     return len(found) > 1
 
 
-def _dash(number: int) -> tuple[int, ...]:
-    return _DASHES[number % len(_DASHES)]
-
-
-def _coloured(lines: Sequence[Line]) -> tuple[Line, ...]:
+def _coloured(lines: Sequence[tuple[int, Line]]) -> tuple[Line, ...]:
+    """The lines of a chart, each with the number of its run, with their colours and dashes."""
+    styles = styles_of([number for number, _ in lines])
     return tuple(
-        Line(one.name, colour, one.steps, one.values, one.dash, one.smooth)
-        for one, colour in zip(lines, cycle(_COLOURS), strict=False)
+        replace(line, colour=style.colour, dash=style.dash)
+        for (_, line), style in zip(lines, styles, strict=True)
     )
 
 
@@ -166,7 +193,16 @@ def _anomalies(run: Path) -> Iterator[Mark]:
             step, action = int(event["step"]), str(event["action"])
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        yield Mark(step, "anomaly", f"anomaly at step {step:,} ({action})")
+        yield Mark(step, "anomaly", f"anomaly at step {step:,}{_value_of(event)} ({action})")
+
+
+def _value_of(event: Mapping[str, Any]) -> str:
+    """What was anomalous; earlier versions did not write it."""
+    what, value = event.get("what"), event.get("value")
+    if not isinstance(what, str):
+        return ""
+    # A value that is not finite is a text, because JSON has no number for it.
+    return f": {what} {value:.4g}" if isinstance(value, int | float) else f": {what} {value}"
 
 
 def _resumes(run: Path) -> Iterator[Mark]:

@@ -1,22 +1,55 @@
-"""TensorBoard and Weights & Biases. A tracker that fails is disabled; training continues."""
+"""Trackers of a run, one file each. A tracker that fails is disabled; training continues."""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ptm.component import classes_in
 from ptm.recipe import Recipe
+from ptm.train.samples.record import SampleRecord, read_samples
 from ptm.train.trackers.background import Background
-from ptm.train.trackers.base import Tracker
+from ptm.train.trackers.base import EndState, History, RecipeTracker, Tracker
 from ptm.train.trackers.metric_names import read_past_reports, tracker_values
-from ptm.train.trackers.tensorboard import TensorBoard
-from ptm.train.trackers.wandb import Wandb
 
-__all__ = ["Tracker", "Trackers", "tracker_values"]
+__all__ = [
+    "EndState",
+    "Tracker",
+    "Trackers",
+    "known_trackers",
+    "missing_packages",
+    "tracker_values",
+]
 
 logger = logging.getLogger(__name__)
+
+
+@functools.cache
+def known_trackers() -> Mapping[str, type[RecipeTracker]]:
+    """The trackers by their key in `tracking`."""
+    return {one.KEY: one for one in classes_in(__name__, RecipeTracker)}  # type: ignore[type-abstract]
+
+
+def _chosen(recipe: Recipe) -> dict[str, type[RecipeTracker]]:
+    """The trackers that the recipe switches on."""
+    tracking = recipe.tracking
+    return {
+        k: one for k, one in known_trackers().items() if getattr(tracking, k) not in (None, False)
+    }
+
+
+def missing_packages(recipe: Recipe) -> Iterator[str]:
+    """A sentence for each tracker of the recipe whose package is not installed."""
+    for key, tracker in _chosen(recipe).items():
+        if importlib.util.find_spec(tracker.PACKAGE) is None:
+            yield (
+                f"tracking.{key}: the package {tracker.PACKAGE} is not installed. Install it with: "
+                f"pip install -e '.[{key}]'"
+            )
 
 
 class Trackers:
@@ -28,22 +61,21 @@ class Trackers:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self._trackers: dict[str, Tracker] = {}
-        block = recipe.tracking.wandb
-        if not recipe.tracking.tensorboard and block is None:
+        chosen = _chosen(recipe)
+        if not chosen:
             return
         try:
-            past_reports = read_past_reports(folder / "metrics.jsonl")
+            reports = read_past_reports(folder / "metrics.jsonl")
+            history = History(reports, read_samples(folder))
         except Exception as error:
-            logger.warning("trackers are disabled because metrics.jsonl cannot be read: %s", error)
-            return
-        if recipe.tracking.tensorboard:
-            self._start("tensorboard", lambda: TensorBoard(folder / "tensorboard", past_reports))
-        if block is not None:
-            # On its own thread, as it may wait for the network.
-            self._start(
-                "wandb",
-                lambda: Background("wandb", lambda: Wandb(block, recipe, folder, past_reports)),
+            logger.warning(
+                "trackers are disabled because earlier reports cannot be read: %s", error
             )
+            return
+        for key, tracker in chosen.items():
+            make = functools.partial(tracker, recipe, folder, history)
+            waits = tracker.WAITS_FOR_NETWORK
+            self._start(key, functools.partial(Background, key, make) if waits else make)
 
     def _start(self, name: str, make: Callable[[], Tracker]) -> None:
         try:
@@ -55,6 +87,10 @@ class Trackers:
         """Send the reports of one step to every tracker, in one call."""
         values = {name: v for record in records for name, v in tracker_values(record).items()}
         self._call(lambda tracker: tracker.log(values, records[0]["step"]))
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Send the sample predictions of a step; call it before `log` for the same step."""
+        self._call(lambda tracker: tracker.log_samples(record))
 
     def alert(self, title: str, text: str, *, is_error: bool = False) -> None:
         """Notify those who follow the run, with every tracker that can."""
@@ -68,10 +104,10 @@ class Trackers:
                 logger.warning("%s failed and is now disabled: %s", name, error)
                 del self._trackers[name]
 
-    def close(self) -> None:
-        """Flush and close all trackers."""
+    def close(self, state: EndState = "done") -> None:
+        """Flush and close all trackers, which show how the run ended."""
         for name, tracker in self._trackers.items():
             try:
-                tracker.close()
+                tracker.close(state)
             except Exception as error:
                 logger.warning("%s could not be closed: %s", name, error)

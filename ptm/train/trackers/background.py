@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
-from ptm.train.trackers.base import Tracker
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers.base import EndState, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ class Background:
     def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
         self._name = name
         self._make = make
+        self._end: EndState = "done"
         self._calls: SimpleQueue[Callable[[Tracker], None] | None] = SimpleQueue()
         self._ready = threading.Event()
         self._left_out = threading.Event()
@@ -34,6 +36,10 @@ class Background:
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Queue a report."""
         self._queue(lambda tracker: tracker.log(values, step))
+
+    def log_samples(self, record: SampleRecord) -> None:
+        """Queue sample predictions."""
+        self._queue(lambda tracker: tracker.log_samples(record))
 
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         """Queue a notification."""
@@ -50,8 +56,9 @@ class Background:
                 "%s has not started within %.0f s; training continues", self._name, waited
             )
 
-    def close(self) -> None:
+    def close(self, state: EndState) -> None:
         """Wait up to `TIMEOUT_SECONDS` seconds for the tracker to receive all reports and close."""
+        self._end = state
         self._calls.put(None)
         self._thread.join(TIMEOUT_SECONDS)
         if self._thread.is_alive():
@@ -76,6 +83,6 @@ class Background:
                 self._left_out.set()
                 logger.warning("%s failed and is now disabled: %s", self._name, error)
         try:
-            tracker.close()
+            tracker.close(self._end)
         except Exception as error:
             logger.warning("%s could not be closed: %s", self._name, error)

@@ -37,7 +37,7 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     A null in metrics.jsonl, where JSON cannot represent a non-finite value, becomes NaN.
     """
     return {
-        _tracker_name(key, record["split"]): math.nan if value is None else float(value)
+        tracker_name(key, record["split"]): math.nan if value is None else float(value)
         for key, value in record.items()
         if isinstance(value, int | float | None)
         and key != "step"
@@ -45,7 +45,8 @@ def tracker_values(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _tracker_name(key: str, split: str) -> str:
+def tracker_name(key: str, split: str) -> str:
+    """The name in trackers of the value `key` of a report of `split`."""
     if key.startswith((f"{SHARE}/", f"{SYSTEM}/")):
         return key
     return f"{'perf' if key in _PERFORMANCE else split}/{key}"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from ptm.errors import UserError
+from ptm.errors import EXIT_DONE, EXIT_FAULT, UserError
 from ptm.files.kinds import WANDB_RUN
 from ptm.files.ownership import remove_folder
-from ptm.files.reading import FileContentError, reason_of
-from ptm.files.records import read_json
-from ptm.files.writing import write_file
 from ptm.recipe import Recipe, with_shown_urls
-from ptm.recipe.blocks import WandbBlock
-from ptm.train.trackers.base import PastReports
+from ptm.recipe.tracking import WandbBlock
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers.base import (
+    SAMPLES,
+    TABLE_COLUMNS,
+    EndState,
+    History,
+    RecipeTracker,
+    table_rows,
+)
+from ptm.train.trackers.best import best_of
+from ptm.train.trackers.run_id import own_run_id
 from ptm.train.trackers.sweeps import trial_id
-from ptm.validation import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +31,6 @@ _Mode = Literal["online", "offline", "disabled"]
 
 _INIT_SECONDS = 30.0
 _FINISH_SECONDS = 20.0
-_RUN_ID_BYTES = 4096
-
-_WITHOUT_BEST = {
-    *("perf", "share", "system", "epoch", "rows", "examples", "tokens"),
-    *("learning_rate", "loss_scale", "skipped_steps", "grad_norm", "save_seconds"),
-}
-"""Groups and names of metrics that have no best value."""
 
 # Send the recipe and the reports, and nothing that W&B would collect itself: no console output,
 # code, git state or package list (environment.json has what matters), and no system metrics
@@ -56,7 +51,7 @@ SETTINGS = {
 }
 
 
-class Wandb:
+class Wandb(RecipeTracker):
     """A W&B run whose history has one row per step, in the order of steps.
 
     W&B cannot delete points, and accepts rows only in the order of `_operation`, which is the
@@ -66,15 +61,19 @@ class Wandb:
     not sent again.
     """
 
-    def __init__(
-        self, block: WandbBlock, recipe: Recipe, folder: Path, past_reports: PastReports
-    ) -> None:
+    KEY = "wandb"
+    PACKAGE = "wandb"
+    WAITS_FOR_NETWORK = True
+
+    def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:
+        block = recipe.tracking.wandb
+        assert block is not None, "the tracker runs only with its block"
         self._recipe = recipe
         self._committed = -1
         self._alerts = block.alerts
         self._with_best: set[str] = set()
         mode: _Mode = _mode()
-        run_id = trial_id() or _run_id(folder / "wandb_run.json")
+        run_id = trial_id() or own_run_id(folder / "wandb_run.json")
         if mode == "online":
             try:
                 self._run = _init(block, recipe, folder, run_id, "online")
@@ -89,9 +88,12 @@ class Wandb:
         # W&B has the steps below this one: offline none, online those of earlier starts.
         self._first: int = self._run.starting_step
         rows: dict[int, dict[str, float]] = {}
-        for step, values in past_reports:
+        for step, values in history.reports:
             rows.setdefault(step, {}).update(values)
+        samples = {record.step: record for record in history.samples}
         for step, row in rows.items():
+            if step in samples:
+                self.log_samples(samples[step])
             self._send(row, step, commit=True)
         if mode == "disabled":
             return
@@ -126,14 +128,25 @@ class Wandb:
         if commit:
             self._committed = step
 
+    def log_samples(self, record: SampleRecord) -> None:
+        """Add a table to the row of the step, which an evaluation completes."""
+        if record.step < self._first:
+            return
+        import wandb
+
+        table = wandb.Table(columns=["step", *TABLE_COLUMNS])
+        for row in table_rows(record):
+            table.add_data(record.step, *row)
+        values = {f"{SAMPLES}/{record.evaluation}": table, "step": record.step}
+        self._run.log(values, step=record.step, commit=False)
+
     def _keep_best(self, names: Iterable[str]) -> None:
         """Let W&B's summary have the best value beside the last one: `eval/loss.min`."""
         for name in set(names) - self._with_best:
             self._with_best.add(name)
-            group, _, metric = name.partition("/")
-            if group in _WITHOUT_BEST or metric in _WITHOUT_BEST:
+            best = best_of(name, self._recipe.objective)
+            if best is None:
                 continue
-            best = "max" if self._recipe.objective.higher_is_better(name) else "min"
             self._run.define_metric(name, step_metric="step", summary=f"{best},last")
 
     def _evaluation_may_follow(self, step: int) -> bool:
@@ -148,9 +161,9 @@ class Wandb:
         if self._alerts:
             self._run.alert(title=title, text=text, level="ERROR" if is_error else "INFO")
 
-    def close(self) -> None:
+    def close(self, state: EndState) -> None:
         """End the run; online, wait until everything is sent or `finish_timeout` has passed."""
-        self._run.finish()
+        self._run.finish(exit_code=EXIT_FAULT if state == "failed" else EXIT_DONE)
 
 
 def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _Mode) -> Any:
@@ -202,24 +215,3 @@ def _forget_failed_start() -> None:
 
     wandb.teardown()
     wandb.setup(wandb.Settings(silent=True))
-
-
-class _SavedRun(BaseModel):
-    """wandb_run.json: the id of the W&B run."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    id: str = text_of(r"^\w{1,64}$", "have 1 to 64 letters, digits and `_`")
-
-
-def _run_id(kept: Path) -> str:
-    """The run's id, created at its first start and stored in the file `kept`."""
-    try:
-        return read_json(kept, _SavedRun, limit=_RUN_ID_BYTES).id
-    except FileNotFoundError:
-        pass
-    except (OSError, FileContentError) as error:
-        logger.warning("%s is damaged (%s); a new W&B run is started", kept, reason_of(error))
-    made = uuid.uuid4().hex[:8]
-    write_file(kept, json.dumps({"id": made}))
-    return made

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptm.recipe import load_recipe
+from ptm.train.samples.record import read_samples
 from tests.integration.engines.comparing import differences
 from tests.integration.engines.tiny_recipes import Files, Tiny
 from tests.integration.engines.trainings import EXACT, stages, zero
@@ -17,6 +18,8 @@ from tests.support.small_runs import PROJECT
 
 WITHIN = 1e-5
 TEACHER = "roberta-tiny"
+SAMPLED = ("albert-tiny", "bert-tiny", "t5-tiny")
+"""Trainings with sample predictions: each token that a model writes is a forward pass."""
 RECIPES = {
     f"{path.parent.name}-{path.stem}": path
     for path in sorted((PROJECT / "recipes").glob("*/tiny*.yaml"))
@@ -58,9 +61,19 @@ def trainings(
 ) -> list[Tiny]:
     """Return trainings of the recipes `names` under one engine, the teacher first."""
     return [
-        Tiny(name, (*EXACT, *engine), recipe=RECIPES[name], files=files, teacher=teacher)
+        Tiny(
+            name,
+            (*EXACT, *engine, _samples(name)),
+            recipe=RECIPES[name],
+            files=files,
+            teacher=teacher,
+        )
         for name in sorted(names, key=lambda name: name != TEACHER)
     ]
+
+
+def _samples(name: str) -> str:
+    return f"tracking.samples={2 * (name in SAMPLED)}"
 
 
 def rest(every: Sequence[str], default: Sequence[str]) -> list[str]:
@@ -128,6 +141,37 @@ def test_two_stages_have_the_losses_of_one_process(
     stages2: Launch, alone: Launch, name: str
 ) -> None:
     same_as_alone(stages2, alone, name)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLED if name in AT_ZERO3])
+def test_zero_3_shows_the_samples_of_one_process(zero3: Launch, alone: Launch, name: str) -> None:
+    """The texts are equal; predictions nearly so, as rounding may decide between two tokens."""
+    for launch in (zero3, alone):
+        launch.metrics(name)
+    mine, theirs = (read_samples(launch.runs / name) for launch in (zero3, alone))
+    assert [one.step for one in mine] == [one.step for one in theirs] == [4, 8]
+    pairs = [
+        pair
+        for one, other in zip(mine, theirs, strict=True)
+        for pair in zip(one.samples, other.samples, strict=True)
+    ]
+    assert all((a.text, a.expected) == (b.text, b.expected) for a, b in pairs)
+    assert sum(a.predicted == b.predicted for a, b in pairs) >= len(pairs) - 1
+
+
+def test_two_stages_show_what_masked_models_fill_in(stages2: Launch, alone: Launch) -> None:
+    for launch in (stages2, alone):
+        launch.metrics("bert-tiny")
+    mine, theirs = (read_samples(launch.runs / "bert-tiny") for launch in (stages2, alone))
+    assert [one.step for one in mine] == [4, 8]
+    tokens = [
+        (predicted, other)
+        for one, of_alone in zip(mine, theirs, strict=True)
+        for sample, same in zip(one.samples, of_alone.samples, strict=True)
+        for predicted, other in zip(sample.predicted, same.predicted, strict=True)
+    ]
+    assert len(tokens) > 10
+    assert sum(a == b for a, b in tokens) >= 0.9 * len(tokens)
 
 
 def test_every_kind_of_plan_is_trained_on_two_ranks_by_default() -> None:

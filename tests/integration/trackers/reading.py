@@ -24,6 +24,8 @@ from ptm.recipe import Recipe
 from ptm.train.trackers import tracker_values
 
 WITH_WANDB = "tracking.wandb={project: test}"
+WITHOUT_SAMPLES = "tracking.samples=0"
+"""For runs that are sent: the tests' server takes no artifacts, and a table is one."""
 BOTH = ("tracking.tensorboard=true", WITH_WANDB)
 RECORD = {"step": 10, "split": "train", "loss": 2.5, "tokens_per_second": 100.0, "tokens": 7}
 WANDB = str(Path(sys.executable).with_name("wandb"))
@@ -53,6 +55,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
                 for point in served.Tensors(tag)
             ]
             for tag in served.Tags()["tensors"]
+            if not tag.endswith("/text_summary")
         },
         found,
     )
@@ -83,7 +86,9 @@ def inspected(folder: Path) -> list[dict[str, Any]]:
 
 
 def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return without_clock(r["history"]["item"] for r in records if r["type"] == "history")
+    """The rows of the history, without tables of samples."""
+    rows = without_clock(r["history"]["item"] for r in records if r["type"] == "history")
+    return [{k: v for k, v in row.items() if not k.startswith("samples/")} for row in rows]
 
 
 def without_clock(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import wandb
@@ -17,8 +17,10 @@ import ptm.train.trackers.background
 import ptm.train.trackers.wandb
 from ptm.errors import EXIT_DONE
 from ptm.recipe import Recipe
-from ptm.train.trackers import Trackers
+from ptm.train.samples.record import SampleRecord
+from ptm.train.trackers import EndState, Tracker, Trackers, known_trackers
 from ptm.train.trackers.background import Background
+from ptm.train.trackers.base import RecipeTracker
 from tests.integration.trackers.reading import (
     BOTH,
     RECORD,
@@ -35,11 +37,30 @@ class Failing:
         self.calls += 1
         raise OSError("the tracker's disk is full")
 
+    def log_samples(self, record: SampleRecord) -> None:
+        raise AssertionError("a disabled tracker gets no samples")
+
     def alert(self, title: str, text: str, *, is_error: bool) -> None:
         raise AssertionError("no alert is expected")
 
-    def close(self) -> None:
+    def close(self, state: EndState) -> None:
         raise OSError("still full")
+
+
+def _replaced(monkeypatch: pytest.MonkeyPatch, **trackers: Tracker) -> None:
+    """Let the trackers of these keys be stand-ins, on the thread of training."""
+
+    def stand_in(key: str) -> type[RecipeTracker]:
+        class StandIn:
+            WAITS_FOR_NETWORK = False
+
+            def __new__(cls, *arguments: object) -> Any:
+                return trackers[key]
+
+        return cast("type[RecipeTracker]", StandIn)
+
+    known = {**known_trackers(), **{key: stand_in(key) for key in trackers}}
+    monkeypatch.setattr(ptm.train.trackers, "known_trackers", lambda: known)
 
 
 def _raise(*arguments: object, **options: object) -> Any:
@@ -50,7 +71,7 @@ def test_training_continues_without_failing_trackers(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Failing()
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: failing)
+    _replaced(monkeypatch, tensorboard=failing)
     monkeypatch.setattr(wandb, "init", _raise)
     assert runs.train("tracked", *BOTH) == EXIT_DONE
     assert failing.calls == 1
@@ -65,8 +86,7 @@ def test_a_tracker_that_cannot_be_closed_is_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(ptm.train.trackers, "TensorBoard", lambda folder, logged: Failing())
-    monkeypatch.setattr(ptm.train.trackers, "Wandb", lambda *arguments: Failing())
+    _replaced(monkeypatch, tensorboard=Failing(), wandb=Failing())
     Trackers(recipe, tmp_path).close()
     assert "tensorboard could not be closed: still full" in caplog.text
     assert "wandb could not be closed: still full" in caplog.text
@@ -79,7 +99,7 @@ def test_a_tracker_that_fails_on_its_thread_is_not_called_again(
     background = Background("wandb", lambda: failing)
     for step in range(3):
         background.log({}, step)
-    background.close()
+    background.close("done")
     assert failing.calls == 1
     assert caplog.text.count("wandb failed and is now disabled") == 1
 
@@ -113,7 +133,7 @@ def test_a_slow_start_is_logged_once(
     for step in range(3):
         background.log({}, step)
     awake.set()
-    background.close()
+    background.close("done")
     assert caplog.text.count("has not started within") == 1
 
 

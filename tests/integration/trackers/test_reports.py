@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,12 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator as ServedEvents,
+)
+from tensorboard.util import tensor_util
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import Recipe, load_recipe
 from ptm.train.metrics import MetricsFile
+from ptm.train.samples.record import Sample, SampleRecord, read_samples
 from ptm.train.trackers import Trackers, tracker_values
+from ptm.train.trackers.base import table_rows
 from ptm.train.trackers.metric_names import read_past_reports
+from ptm.train.trackers.tensorboard import _cell
 from tests.integration.trackers.reading import (
     BOTH,
     RECORD,
@@ -184,3 +192,50 @@ def test_an_evaluation_without_a_waiting_row_is_not_lost(recipe: Recipe, tmp_pat
     rows = history(inspected(tmp_path))
     assert [row["step"] for row in rows] == [5, 5, 10]
     assert rows[1]["eval/loss"] == 3
+
+
+def text_summaries(folder: Path) -> dict[int, str]:
+    events = ServedEvents(str(folder / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    return {
+        point.step: tensor_util.make_ndarray(point.tensor_proto)[0].decode()
+        for point in events.Tensors("samples/eval/text_summary")
+    }
+
+
+def test_samples_are_tables_of_their_steps_before_and_after_a_stop(runs: Runs) -> None:
+    folder = runs.folder / "tracked"
+    assert runs.train("tracked", *BOTH, stop_at=7) == EXIT_STOPPED
+    wait_for_the_next_second(folder)
+    assert runs.train("tracked", *BOTH) == EXIT_DONE
+    written = read_samples(folder)
+    assert [one.step for one in written] == [6, 12]
+    rows = [r["history"]["item"] for r in inspected(folder) if r["type"] == "history"]
+    key = "samples/eval.path"
+    tables = {row["step"]: row[key] for row in rows if key in row}
+    shown = text_summaries(folder)
+    assert sorted(tables) == sorted(shown) == [6, 12]
+    for record in written:
+        file = offline_run(folder) / "files" / tables[record.step]
+        table = json.loads(file.read_text(encoding="utf-8"))
+        assert table["columns"] == ["step", "sample", "text", "predicted", "expected"]
+        assert table["data"] == [
+            [record.step, number, one.text, one.predicted_text, one.expected_text]
+            for number, one in enumerate(record.samples, start=1)
+        ]
+        assert len(table["data"]) == 4
+        lines = shown[record.step].splitlines()
+        assert lines[0] == "| sample | text | predicted | expected |"
+        assert len(lines) == 2 + 4
+        assert record.samples[0].text[:5] in lines[2]
+    # The folder of the first start, with its table, was removed.
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_a_cell_of_a_text_keeps_the_characters_of_markdown_and_html() -> None:
+    record = SampleRecord(
+        step=1,
+        evaluation="eval",
+        samples=(Sample(text="a|b <i>\n*c*", expected=("x",), predicted=("y",)),),
+    )
+    assert _cell(table_rows(record)[0][1]) == "a\\|b &lt;i&gt;<br>\\*c\\*"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED
 from ptm.recipe import load_recipe
 from ptm.train.trackers.sweeps import with_trial_name
-from tests.integration.trackers.reading import inspected
+from tests.integration.trackers.reading import expected_history, history, inspected
+from tests.support.faults import Killed
 from tests.support.small_runs import QUICKSTART, Runs
 
 DETAILS = "tracking.wandb={project: test, group: tiny, tags: [a, b], notes: a trial}"
@@ -46,6 +51,40 @@ def test_a_run_has_its_group_tags_best_values_and_alerts(runs: Runs) -> None:
     assert summary["train/loss"] == {"last": losses[-1], "min": min(losses)}
     assert set(summary["eval/mlm_accuracy"]) == {"last", "max"}
     assert isinstance(summary["train/learning_rate"], float)
+
+
+def test_a_failed_run_is_shown_as_failed_and_keeps_the_values_of_the_machines(
+    runs: Runs,
+) -> None:
+    folder = runs.folder / "failing"
+    sampled = (DETAILS, "tracking.system_every=0.01", "tracking.log_every=2")
+    with pytest.raises(Killed):
+        runs.train("failing", *sampled, die_at=11)
+    (end,) = of_type(inspected(folder), "exit")
+    assert end["exit_code"] == 1
+
+    assert runs.train("failing", *sampled) == EXIT_DONE
+    records = inspected(folder)
+    (end,) = of_type(records, "exit")
+    assert end.get("exit_code", 0) == 0
+    rows = history(records)
+    assert rows == expected_history(folder)
+    host = re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname())
+    with_system = [row["step"] for row in rows if f"system/{host}/cpu_percent" in row]
+    # Points from before and from after the resume at step 8.
+    assert min(with_system) < 8 < max(with_system)
+
+
+def test_the_sweep_of_the_documentation_starts_trainings(project: Path) -> None:
+    page = (project / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(program: ptm\n.*?)```", page, flags=re.DOTALL)
+    sweep = yaml.safe_load(block)
+    assert sweep["command"][:2] == ["ptm", "train"]
+    assert sweep["command"][-1] == "${args_no_hyphens}"
+    # The agent gives the values of a trial as KEY=VALUE.
+    values = [f"{key}={one['min']}" for key, one in sweep["parameters"].items()]
+    recipe = load_recipe(str(project / sweep["command"][2]), values)
+    assert recipe.optimizer.learning_rate == 1e-5
 
 
 def test_alerts_can_be_switched_off(runs: Runs) -> None:

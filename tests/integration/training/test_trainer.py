@@ -60,7 +60,10 @@ def test_a_run_folder_describes_itself(runs: Runs) -> None:
     for name in ("recipe.yaml", "ds_config.json", "environment.json", "train.log"):
         assert (folder / name).stat().st_size > 0
     assert (folder / "tokenizer" / "vocab.txt").exists()
-    assert json.loads((folder / "environment.json").read_text())["versions"]["deepspeed"]
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["versions"]["deepspeed"]
+    assert environment["recipe"]["file"].endswith("roberta-tiny.yaml")
+    assert "name=described" in environment["recipe"]["overrides"]
 
 
 def test_epochs_become_steps(runs: Runs) -> None:

@@ -68,7 +68,8 @@ def test_work_that_is_done_is_a_success_whether_or_not_it_can_be_reported(tmp_pa
         f"tokenizer.vocab={QUICKSTART / 'vocab.txt'}",
     )
     done = ptm("preprocess", RECIPE, *overrides, redirect=">/dev/full")
-    assert (done.returncode, done.stderr) == (EXIT_DONE, b"")
+    assert done.returncode == EXIT_DONE
+    assert b"cannot be written" not in done.stderr
     assert (tmp_path / "store" / "store.json").is_file()
 
 

@@ -21,6 +21,7 @@ from ptm.files.kinds import (
     OFFLOAD,
     RANK_FILES,
     STORE,
+    SWANLAB_RUN,
     UNFINISHED_STORE,
     WANDB_RUN,
     FolderKind,
@@ -46,6 +47,7 @@ OWN: dict[str, tuple[FolderKind, tuple[str, ...]]] = {
     "index": (INDEX, ("ex_starts.npy", "index.json")),
     "offload": (OFFLOAD, ("zero_stage_3/optimizer/rank0/140.tensor.swp",)),
     "W&B run": (WANDB_RUN, ("run-abc.wandb", "files/config.yaml", "logs/debug.log")),
+    "SwanLab run": (SWANLAB_RUN, ("run-abc.swanlab", "files/config.yaml", "debug/debug.log")),
     "launch": (LAUNCH_FOLDER, ("deepspeed_env",)),
 }
 USERS = st.sampled_from(

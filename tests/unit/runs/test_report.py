@@ -50,7 +50,7 @@ LOG = "x INFO ptm.train.run: runs/one: 568,369 parameters, objective mlm\nresumi
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     run = write_run(tmp_path / "one", "train.steps=40", records=reports(10, 20, 40), log=LOG)
-    event = {"time": 0.0, "step": 30, "action": "skip", "loss": 1.0}
+    event = {"time": 0.0, "step": 30, "action": "skip", "what": "loss", "value": 12.5}
     (run / "events.jsonl").write_text(json.dumps(event) + "\n{damaged\n", encoding="utf-8")
     return run
 
@@ -63,13 +63,14 @@ def data_of(page: str) -> Any:
 
 def test_charts_have_training_and_evaluations_together_and_nothing_twice(run: Path) -> None:
     charts = charts_of([run_curves(run)])
-    shown = {chart.title: [line.name for line in chart.lines] for chart in charts}
+    shown = {chart.metric: [line.name for line in chart.lines] for chart in charts}
     assert shown == {
         "loss": ["train", "eval"],
         "mlm_accuracy": ["eval"],
         "tokens_per_second": [""],
         "gpu_percent": ["a 0", "a 1", "b 0"],
     }
+    assert [chart.title for chart in charts[2:]] == ["tokens per second", "gpu (%)"]
     assert charts[0].lines[0].steps == (10, 20, 40)
     assert charts[0].lines[0].values == (0.8, 0.4, 0.2)
     assert [line.smooth for line in charts[0].lines] == [True, False]
@@ -78,8 +79,8 @@ def test_charts_have_training_and_evaluations_together_and_nothing_twice(run: Pa
 def test_the_page_has_numbers_events_and_recipe(run: Path) -> None:
     page = write_report([run]).read_text(encoding="utf-8")
     for text in (
-        *("40 of 40", "4,000", "568,369", "0:20", "1,040", "0.9000 → 0.2250"),
-        *("anomaly at step 30 (skip)", "resumed from step 20", "transformer 2 x 128", "done"),
+        *("40 of 40", "4,000", "568,369", "0:20", "200 tokens per second on average", "0.9000 → 0.2250"),
+        *("anomaly at step 30: loss 12.5 (skip)", "resumed from step 20", "transformer 2 x 128", "done"),
         "runs_dir: runs",
     ):
         assert text in page
@@ -111,8 +112,11 @@ def test_several_runs_share_their_charts(run: Path, tmp_path: Path) -> None:
     page = write_report([run, other], tmp_path / "both.html").read_text(encoding="utf-8")
     lines = data_of(page)["charts"][0]["lines"]
     assert [line["name"] for line in lines] == ["one train", "one eval", "two train", "two eval"]
-    assert lines[0]["dash"] != lines[2]["dash"]
-    assert len({line["colour"] for line in lines}) == 4
+    one, one_eval, two, two_eval = ((line["colour"], tuple(line["dash"])) for line in lines)
+    assert (one[0], two[0]) == (one_eval[0], two_eval[0]), "a run has one colour"
+    assert (one[1], one_eval[1]) == (two[1], two_eval[1]), "a split has one dash"
+    assert len({one, one_eval, two, two_eval}) == 4
+    assert "one: anomaly at step 30" in page
     assert "optimizer.learning_rate" in page
     with pytest.raises(UserError, match="given twice"):
         write_report([run, run])
@@ -186,5 +190,24 @@ def test_a_curve_is_constant_only_if_it_is_so_in_all_runs(tmp_path: Path) -> Non
         ]
         curves.append(run_curves(write_run(tmp_path / name, records=found)))
     (chart,) = charts_of(curves)
-    assert (chart.title, [line.name for line in chart.lines]) == ("f1", ["flat dev", "steep dev"])
+    assert (chart.metric, [line.name for line in chart.lines]) == ("f1", ["flat dev", "steep dev"])
     assert charts_of(curves[:1]) == []
+
+
+def test_a_curve_with_the_shape_of_another_one_is_left_out(tmp_path: Path) -> None:
+    def titles(factor: float) -> list[str]:
+        found = [
+            {
+                "step": step,
+                "split": "train",
+                "loss": 1.0,
+                "tokens_per_second": 100.0 * step,
+                "model_tflops": 0.5 * step * (factor if step == 3 else 1.0),
+            }
+            for step in (1, 2, 3)
+        ]
+        run = write_run(tmp_path / f"run-{factor}", records=found)
+        return [chart.metric for chart in charts_of([run_curves(run)])]
+
+    assert titles(1.01) == ["tokens_per_second"]
+    assert titles(1.5) == ["tokens_per_second", "model_tflops"]

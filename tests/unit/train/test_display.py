@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ptm.cli.console import ConsoleFormatter, has_colours
+from ptm.cli.console import ConsoleFormatter
+from ptm.console.live_line import line_of
+from ptm.console.terminal import has_colours
 from ptm.train.display import TrainingDisplay
 
 REPORT = {
@@ -54,26 +56,27 @@ def display(stdout: io.StringIO, *, is_active: bool = True) -> TrainingDisplay:
     )
 
 
+def line_on(shown: TrainingDisplay, *, width: int) -> str:
+    return line_of(*shown.share_and_parts(), width=width).plain
+
+
 def test_progress_values_and_time_left_are_on_the_line(terminal: Terminal) -> None:
     with display(terminal) as shown:
         shown.note("training", 50)
         shown.report(REPORT)
         shown.report({"split": "eval", "step": 50, "loss": 9.0})
-        line = shown.line().plain
+        line = line_on(shown, width=80)
     # What does not fit into 80 columns is left out: here MFU and memory.
     assert line.endswith(" 50/200 25 % · loss 2.5000 · 12,346 tokens/s · ETA 5:00")
     assert line.startswith("━" * 20 + " ")
     assert len(line) < 80
 
 
-def test_a_wide_terminal_shows_everything(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "130")
+def test_a_wide_terminal_shows_everything(terminal: Terminal) -> None:
     with display(terminal) as shown:
         shown.note("evaluating", 50)
         shown.report(REPORT)
-        line = shown.line().plain
+        line = line_on(shown, width=130)
     for part in ("evaluating", "mlm_accuracy 0.250", "MFU 40 %", "3.0 GB", "ETA 5:00"):
         assert part in line
 
@@ -107,12 +110,12 @@ def test_before_the_first_report_the_clock_gives_the_time_left(
     now = iter([100.0, 130.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     shown = display(terminal)
-    assert shown.line().plain.endswith("ETA -:--")
+    assert line_on(shown, width=80).endswith("ETA -:--")
     shown.note("training", 10)
-    assert shown.line().plain.endswith("ETA -:--")
+    assert line_on(shown, width=80).endswith("ETA -:--")
     shown.note("training", 20)
     # 10 steps in 30 seconds; 180 steps are left.
-    assert shown.line().plain.endswith("ETA 9:00")
+    assert line_on(shown, width=80).endswith("ETA 9:00")
 
 
 def test_warnings_have_a_colour_on_a_terminal_alone(

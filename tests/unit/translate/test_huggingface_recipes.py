@@ -256,7 +256,7 @@ def test_what_cannot_be_translated_is_an_error(options: str, message: str) -> No
         ("--streaming", "memory-mapped"),
         ("--overwrite_output_dir", "`--fresh` starts again"),
         ("--torch_compile", "not compiled"),
-        ("--report_to comet_ml", "trackers are W&B and TensorBoard"),
+        ("--report_to comet_ml", "trackers are W&B, TensorBoard, MLflow and SwanLab"),
     ],
 )
 def test_what_has_no_counterpart_is_listed(written: str, reason: str) -> None:

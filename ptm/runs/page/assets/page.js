@@ -5,7 +5,7 @@ const page = JSON.parse(document.getElementById("data").textContent);
 const isDark = matchMedia("(prefers-color-scheme: dark)");
 const smoothing = document.getElementById("smoothing");
 const logScale = document.getElementById("log");
-const HEIGHT = 260;
+const HEIGHT = 240, WIDE_HEIGHT = 320, NARROW = 700;
 const plots = [];
 
 function colour(name) {
@@ -35,67 +35,154 @@ function aligned(chart) {
   return [steps, ...columns];
 }
 
-function format(value) {
-  if (value === null || value === undefined) return "–";
-  const size = Math.abs(value);
-  if (size >= 1e9) return (value / 1e9).toPrecision(4) + " G";
-  if (size >= 1e6) return (value / 1e6).toPrecision(4) + " M";
-  if (size >= 1e4) return Math.round(value).toLocaleString("en");
-  return size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(5)));
+const PREFIXES = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+
+function prefixOf(size, unit) {
+  const least = unit ? 1e3 : 1e6;
+  return PREFIXES.find(([factor]) => size >= factor && size >= least) || [1, ""];
 }
 
-// Vertical lines at anomalies, resumes and the like.
+function format(value, unit = "") {
+  if (value === null || value === undefined) return "";
+  const size = Math.abs(value);
+  const [factor, prefix] = prefixOf(size, unit);
+  const end = prefix + unit ? ` ${prefix}${unit}` : "";
+  if (factor > 1) return (value / factor).toPrecision(4) + end;
+  if (size >= 1e3) return value.toLocaleString("en", { maximumFractionDigits: size < 1e4 ? 1 : 0 }) + end;
+  return (size !== 0 && size < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(5)))) + end;
+}
+
+// The ticks of an axis have one prefix and the same number of decimals, those of their distance.
+function tickTexts(ticks, unit) {
+  const shown = ticks.filter((tick) => tick !== null);
+  const largest = Math.max(...shown.map(Math.abs), 0);
+  const [factor, prefix] = prefixOf(largest, unit);
+  const end = prefix + unit ? ` ${prefix}${unit}` : "";
+  const distance = shown.length > 1 ? Math.abs(shown[1] - shown[0]) / factor : 1;
+  const isTiny = largest !== 0 && largest < 1e-4;
+  const digits = distance > 0 ? Math.min(6, Math.max(0, -Math.floor(Math.log10(distance) + 1e-9))) : 0;
+  // 0.25 needs a digit more than its size has.
+  const extra = Math.abs(distance * 10 ** digits - Math.round(distance * 10 ** digits)) > 1e-6 ? 1 : 0;
+  const options = { minimumFractionDigits: digits + extra, maximumFractionDigits: digits + extra };
+  return ticks.map((tick) => {
+    if (tick === null) return "";
+    if (isTiny && tick !== 0) return tick.toExponential(1);
+    return (tick / factor).toLocaleString("en", options) + (tick === 0 ? "" : end);
+  });
+}
+
+// On a log scale the distances differ, so that each tick has its own digits.
+function logTexts(ticks, unit) {
+  return ticks.map((tick) => format(tick, unit));
+}
+
+// Vertical lines at anomalies and resumes, with a triangle on the axis.
 function drawMarks(plot) {
   const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio || 1, bottom = bbox.top + bbox.height;
   ctx.save();
-  ctx.setLineDash([4, 4]);
+  ctx.lineWidth = ratio;
   for (const mark of page.marks) {
     const x = plot.valToPos(mark.step, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
-    ctx.strokeStyle = mark.kind === "anomaly" ? "#cf222e" : "#9a6700";
+    ctx.strokeStyle = ctx.fillStyle = colour(`--${mark.kind}`);
+    ctx.globalAlpha = 0.7;
+    ctx.setLineDash([4 * ratio, 4 * ratio]);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.lineTo(x, bottom);
     ctx.stroke();
+    ctx.globalAlpha = 1;
+    ctx.beginPath();
+    ctx.moveTo(x, bottom - 7 * ratio);
+    ctx.lineTo(x + 4 * ratio, bottom);
+    ctx.lineTo(x - 4 * ratio, bottom);
+    ctx.fill();
   }
   ctx.restore();
 }
 
-function axis(side) {
+function marksNear(plot) {
+  return page.marks
+    .filter((mark) => Math.abs(plot.valToPos(mark.step, "x") - plot.cursor.left) < 4)
+    .map((mark) => mark.text);
+}
+
+function axis(side, unit, isLog) {
+  const isBottom = side === 2;
   return {
-    side, stroke: colour("--soft"), size: side === 3 ? 64 : 36,
+    side, stroke: colour("--soft"), size: isBottom ? 30 : 70, font: "12px system-ui, sans-serif",
+    label: isBottom ? "step" : undefined, labelSize: 18, labelFont: "12px system-ui, sans-serif",
     grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 },
-    values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : format(tick))),
+    values: (_, ticks) => (isLog ? logTexts : tickTexts)(ticks, isBottom ? "" : unit),
   };
+}
+
+// Below a factor of three a log scale has hardly a tick, and looks like a linear one.
+function suitsLog(columns) {
+  const values = columns.flat().filter((value) => value !== null);
+  const least = Math.min(...values);
+  return least > 0 && Math.max(...values) > 3 * least;
+}
+
+// uPlot counts its ticks from the lower end, so that this must be a number of one digit.
+function logRange(_, least, most) {
+  const decade = 10 ** Math.floor(Math.log10(least));
+  return [Math.floor(least / decade + 1e-9) * decade, most * 1.1];
+}
+
+// Between two evaluations, a step has the value of the earlier one.
+function valueAt(column, at) {
+  if (column[at] !== null) return column[at];
+  return column.slice(at).some((value) => value !== null) ? lastOf(column.slice(0, at)) : null;
+}
+
+function lastOf(column) {
+  return column.findLast((value) => value !== null);
+}
+
+function heightOf(figure) {
+  return figure.clientWidth > NARROW ? WIDE_HEIGHT : HEIGHT;
+}
+
+// The values of the pointer's step, or of the last report.
+function showValues(figure, chart, plot, steps, shown) {
+  const at = plot.cursor.idx, left = plot.cursor.left;
+  const isInside = at !== null && at !== undefined && left >= 0;
+  const texts = isInside ? [`step ${steps[at].toLocaleString("en")}`, ...marksNear(plot)] : [];
+  figure.querySelector(".at").textContent = texts.join(" · ");
+  figure.querySelectorAll(".keys b").forEach((key, i) => {
+    const text = format(isInside ? valueAt(shown[i], at) : lastOf(shown[i]), chart.unit);
+    key.textContent = text && ` ${text}`;
+  });
 }
 
 function draw(figure, chart) {
   const [steps, ...columns] = aligned(chart);
   const weight = Number(smoothing.value);
   const shown = columns.map((column, i) => (chart.lines[i].smooth ? smoothed(column, weight) : column));
-  const positive = shown.every((column) => column.every((value) => value === null || value > 0));
-  const keys = figure.querySelector(".keys");
+  const isLog = logScale.checked && suitsLog(columns);
+  // What is smoothed stays visible as a faint line behind.
+  const behind = weight === 0 ? [] : chart.lines.flatMap((line, i) => (line.smooth ? [i] : []));
+  const series = [
+    ...behind.map((i) => ({ stroke: chart.lines[i].colour + "66", width: 1, spanGaps: true, points: { show: false } })),
+    ...chart.lines.map((line) => ({
+      stroke: line.colour, width: 2, dash: line.dash, spanGaps: true,
+      points: { show: line.steps.length < 30, size: 5, fill: line.colour },
+    })),
+  ];
   const plot = new uPlot({
-    width: figure.clientWidth, height: HEIGHT, cursor: { y: false },
-    legend: { show: false },
-    scales: { x: { time: false }, y: { distr: logScale.checked && positive ? 3 : 1 } },
-    axes: [axis(2), axis(3)],
-    series: [{}, ...chart.lines.map((line) => ({
-      stroke: line.colour, width: 1.5, dash: line.dash || [], spanGaps: true,
-      points: { show: line.steps.length < 30, size: 5 },
-    }))],
+    width: figure.clientWidth, height: heightOf(figure), legend: { show: false },
+    cursor: { y: false, sync: { key: "step" } },
+    scales: { x: { time: false }, y: isLog ? { distr: 3, range: logRange } : {} },
+    axes: [axis(2, "", false), axis(3, chart.unit, isLog)],
+    series: [{}, ...series],
     hooks: {
-      draw: [drawMarks],
-      setCursor: [(self) => {
-        const at = self.cursor.idx;
-        figure.querySelector(".at").textContent = at === null || at === undefined ? "" : `step ${format(steps[at])}`;
-        keys.querySelectorAll("b").forEach((key, i) => {
-          const value = at === null || at === undefined ? null : shown[i][at];
-          key.textContent = value === null ? "" : " " + format(value);
-        });
-      }],
+      drawAxes: [drawMarks],
+      setCursor: [(self) => showValues(figure, chart, self, steps, shown)],
     },
-  }, [steps, ...shown], figure.querySelector(".plot"));
+  }, [steps, ...behind.map((i) => columns[i]), ...shown], figure.querySelector(".plot"));
+  showValues(figure, chart, plot, steps, shown);
   plots.push({ plot, figure });
 }
 
@@ -106,10 +193,35 @@ function drawAll() {
   });
 }
 
-smoothing.addEventListener("input", drawAll);
-logScale.addEventListener("change", drawAll);
-isDark.addEventListener("change", drawAll);
-addEventListener("resize", () => {
-  for (const { plot, figure } of plots) plot.setSize({ width: figure.clientWidth, height: HEIGHT });
-});
-drawAll();
+// A page that is served live is loaded again and again: what the reader chose must survive that.
+function remember() {
+  try {
+    sessionStorage.setItem("ptm", JSON.stringify([smoothing.value, logScale.checked]));
+  } catch { /* Some browsers have no storage for files. */ }
+  drawAll();
+}
+
+function recall() {
+  try {
+    [smoothing.value, logScale.checked] = JSON.parse(sessionStorage.getItem("ptm")) || ["0", false];
+  } catch { /* As above. */ }
+}
+
+function print(isPrinting) {
+  document.documentElement.classList.toggle("printing", isPrinting);
+  drawAll();
+}
+
+// A page without curves has no controls.
+if (smoothing) {
+  recall();
+  smoothing.addEventListener("input", remember);
+  logScale.addEventListener("change", remember);
+  isDark.addEventListener("change", drawAll);
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
+  addEventListener("resize", () => {
+    for (const { plot, figure } of plots) plot.setSize({ width: figure.clientWidth, height: heightOf(figure) });
+  });
+  drawAll();
+}

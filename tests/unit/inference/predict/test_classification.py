@@ -447,7 +447,7 @@ def test_a_terminated_command_leaves_no_file(run: Path, tmp_path: Path) -> None:
 
 def test_a_reader_that_stops_ends_the_command_quietly(run: Path, tmp_path: Path) -> None:
     (tmp_path / "texts").write_text("看书\n" * 40_000, encoding="utf-8")
-    command = [sys.executable, "-m", "ptm", "predict", str(run), str(tmp_path / "texts")]
+    command = [sys.executable, "-m", "ptm", "predict", str(run), str(tmp_path / "texts"), "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
