@@ -1,4 +1,4 @@
-"""Record the quickstart's commands in a terminal of 80 x 24 (needs pyte).
+"""Record the quickstart's commands in a terminal of 80 x 24 (needs the extra `dev`).
 
 python -m benchmarks.pictures.record
 
