@@ -3,14 +3,13 @@
 python benchmarks/classification.py against FOLDER DATA VOCAB [KEY=VALUE ...]
 python benchmarks/classification.py alone NAME RECIPE FOLDER DATA VOCAB [KEY=VALUE ...]
 python benchmarks/classification.py pretrain FOLDER DATA VOCAB [KEY=VALUE ...]
-python benchmarks/classification.py plot OUT.svg FOLDER            (needs the extra `figures`)
 
 DATA has train.tsv, dev.tsv and test.tsv. `against` trains the tiny transformer twice, from the same
 initial weights, on the same batches in the same order, without dropout: with ptm, and with
 transformers' BertForSequenceClassification, torch's AdamW and a plain loop. `alone` trains a recipe
 and evaluates it on the test set. `pretrain` trains a tiny RoBERTa on the texts of train.tsv only;
-start a classifier from it with `alone … init_from=FOLDER/pretrained`. `plot` draws both curves of
-`against`.
+start a classifier from it with `alone … init_from=FOLDER/pretrained`.
+`python -m benchmarks.pictures.collect classification FOLDER` takes both curves of `against`.
 """
 
 from __future__ import annotations
@@ -33,8 +32,6 @@ PRETRAINED = "pretrained"
 FIRST = 100
 """Number of first steps whose losses are compared one by one."""
 ROWS_TOGETHER = 64
-STEPS_PER_POINT = 25
-"""Number of steps whose mean loss is a point of a curve."""
 
 
 def paths(folder: Path, data: str, vocab: str) -> list[str]:
@@ -144,28 +141,6 @@ def means(losses: list[float], steps: int) -> list[tuple[int, float]]:
     return [(min((n + 1) * steps, len(losses)), sum(p) / len(p)) for n, p in enumerate(parts)]
 
 
-def plot(out: Path, folder: str) -> None:
-    """Draw the losses of ptm and of transformers over the steps into the file `out`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    theirs = json.loads(Path(folder, "theirs.json").read_text(encoding="utf-8"))
-    curves = {
-        "ptm": [record["loss"] for record in reports(Path(folder, "ptm"), "train")],
-        "transformers, torch's AdamW": theirs["losses"],
-    }
-    figure, panel = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for (name, losses), style in zip(curves.items(), ("-", "--"), strict=True):
-        panel.plot(*zip(*means(losses, STEPS_PER_POINT), strict=True), style, label=name)
-    panel.set_xlabel("step")
-    panel.set_title(f"classification loss, means over {STEPS_PER_POINT} steps")
-    panel.grid(alpha=0.3)
-    panel.legend()
-    figure.savefig(out)
-
-
 def train_with_transformers(recipe: Any) -> dict[str, Any]:
     """Train BertForSequenceClassification on the batches of `recipe`: losses and accuracies."""
     from ptm.loading.batches import TrainStream
@@ -267,7 +242,7 @@ def run() -> None:
         alone(name, recipe, Path(folder), *others)
         return
     folder, *others = rest
-    {"against": against, "pretrain": pretrain, "plot": plot}[kind](Path(folder), *others)
+    {"against": against, "pretrain": pretrain}[kind](Path(folder), *others)
 
 
 if __name__ == "__main__":

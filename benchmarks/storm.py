@@ -5,8 +5,9 @@ python benchmarks/storm.py FOLDER [--steps 300] [--faults 30] [--seed 7] [--rank
 Both train a tiny RoBERTa on the bundled corpus on CPU ranks. Faults strike at random steps that
 depend on the seed, and after each fault the same command is run again. At the end, metrics.jsonl
 must equal that of the calm training, apart from timings. With --changing, each start has a random
-engine on 1, 2 or 4 ranks, dropout is 0, and the last evaluation must be within 1e-3. The log is
-FOLDER/storm.log. As root, FOLDER/runs is a small tmpfs, which one kind of fault fills.
+engine on 1, 2 or 4 ranks, dropout is 0, and the last evaluation must be within 1e-3. FOLDER gets
+the log, storm.log, and both metrics.jsonl as calm.jsonl and storm.jsonl. As root, FOLDER/runs is a
+small tmpfs, which one kind of fault fills.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ ENGINES = [
 RANKS = {1: ENGINES[:4], 2: ENGINES, 4: ENGINES}
 """Number of ranks of a start under --changing -> engines to choose from."""
 DISK_BYTES = 48 * 2**20
-SECONDS = 120
-"""Time limit of a start to reach its next fault, and to end after it."""
+SECONDS = int(os.environ.get("STORM_SECONDS", "120"))
+"""Time limit of a start to reach its next fault, and to end after it (STORM_SECONDS)."""
 
 
 @dataclass
@@ -326,6 +327,8 @@ def main(words: list[str]) -> int:
             f"the training ended with {code} without a fault: see {parsed.folder / 'output'}"
         )
     report(f"{count} faults, {starts} starts, {time.monotonic() - began:.0f} s")
+    for name in ("calm", "storm"):
+        shutil.copy(runs / name / "metrics.jsonl", parsed.folder / f"{name}.jsonl")
     return verdict(runs, exact=not parsed.changing, report=report)
 
 
