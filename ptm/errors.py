@@ -27,7 +27,14 @@ class SharedError(UserError):
 
 
 class TrainingError(Exception):
-    """A training that cannot continue; the message gives the reason and a fix. Exit code 1."""
+    """A training that cannot continue; the message gives the reason and a fix. Exit code 1.
+
+    All ranks raise it.
+    """
+
+
+class OutOfMemoryError(TrainingError):
+    """A training that ran out of memory, perhaps on some ranks only."""
 
 
 def closest(word: str, known: Sequence[str]) -> str | None:

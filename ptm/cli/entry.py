@@ -29,12 +29,14 @@ from ptm.errors import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
     EXIT_USER,
+    OutOfMemoryError,
     SharedError,
     TrainingError,
     UserError,
 )
 from ptm.escaping import escaped, shown_url
 from ptm.launch.rank_arguments import decode_arguments
+from ptm.out_of_memory import ADVICE, memory_error
 from ptm.rank_environment import ranks_on_this_host
 from ptm.version import __version__
 
@@ -81,7 +83,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         report_error_once(f"ptm: {first}", *more, on_all=isinstance(error, SharedError))
         return EXIT_USER
     except TrainingError as error:
-        report_error_once(f"ptm: {error}", on_all=True)
+        report_error_once(f"ptm: {error}", on_all=not isinstance(error, OutOfMemoryError))
+        return EXIT_FAULT
+    except (RuntimeError, MemoryError) as error:
+        if (reason := memory_error(error)) is None:
+            raise
+        report_error_once(f"ptm: {reason}. {ADVICE}", on_all=False)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print_error("ptm: interrupted")

@@ -20,6 +20,7 @@ from ptm.loading.prefetch import Prefetcher
 from ptm.loading.rows import TRAIN, PackedDataset
 from ptm.loading.training_rows import TrainingRows
 from ptm.model.initial_weights import InitialWeights
+from ptm.out_of_memory import memory_error, training_out_of_memory
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.data_block import SHARE, UNNAMED, metric_key
 from ptm.train.anomalies import AnomalyPolicy
@@ -182,6 +183,9 @@ class Trainer:
             return code
         except Exception as error:
             self._alert("failed", f"step {self._position.step}: {error}", is_error=True)
+            if (reason := memory_error(error)) is not None:
+                step, rows = self._position.step + 1, self._batch.micro_batch_size
+                raise training_out_of_memory(reason, step=step, rows=rows) from error
             raise
         finally:
             batches.close()
