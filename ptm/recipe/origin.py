@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from ptm.escaping import shown_url
@@ -28,6 +29,15 @@ class RecipeOrigin:
     def of(file: str, text: str, overrides: tuple[str, ...]) -> RecipeOrigin:
         """The origin with secrets of URLs hidden."""
         return RecipeOrigin(file, shown_url(text), tuple(map(shown_url, overrides)))
+
+    @property
+    def family(self) -> str | None:
+        """The folders below `recipes` that hold the file: `roberta`; None for a file elsewhere."""
+        *folders, _ = PurePath(self.file or "").parts or ("",)
+        if "recipes" not in folders:
+            return None
+        below = folders[len(folders) - folders[::-1].index("recipes") :]
+        return "/".join(below) or None
 
     @property
     def overridden(self) -> tuple[str, ...]:

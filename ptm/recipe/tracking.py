@@ -20,7 +20,8 @@ class WandbBlock(Config):
     entity: str | None = None
     """The W&B user or team; none: the default of the account."""
     group: str | None = None
-    """The group of runs that it belongs to; none: the type of the objective."""
+    """The group of runs that it belongs to; none: the folder of the recipe below `recipes`
+    (`roberta`), or else the type of the objective."""
     job_type: str | None = None
     """None: `pretrain`, or `finetune` with `init_from`."""
     tags: Annotated[tuple[str, ...], Listed] = ()
@@ -52,7 +53,8 @@ class SwanlabBlock(Config):
     workspace: str | None = None
     """The SwanLab user or organization; none: the default of the account."""
     group: str | None = None
-    """The group of runs that it belongs to; none: the type of the objective."""
+    """The group of runs that it belongs to; none: the folder of the recipe below `recipes`
+    (`roberta`), or else the type of the objective."""
     tags: Annotated[tuple[str, ...], Listed] = ()
     """Tags of the run, such as `[chinese, base]`."""
     notes: str | None = None

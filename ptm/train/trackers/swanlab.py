@@ -89,7 +89,7 @@ def _init(recipe: Recipe, log_dir: Path, run_id: str, mode: str) -> Any:
         name=recipe.name,
         description=block.notes,
         job_type="pretrain" if recipe.start is None else "finetune",
-        group=block.group or recipe.objective.type,
+        group=block.group or recipe.origin.family or recipe.objective.type,
         tags=list(block.tags),
         config=with_shown_urls(recipe.model_dump(mode="json")),
         id=run_id,

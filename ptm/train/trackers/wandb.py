@@ -174,7 +174,7 @@ def _init(block: WandbBlock, recipe: Recipe, folder: Path, run_id: str, mode: _M
         project=block.project,
         entity=block.entity,
         name=recipe.name,
-        group=block.group or recipe.objective.type,
+        group=block.group or recipe.origin.family or recipe.objective.type,
         job_type=block.job_type or ("pretrain" if recipe.start is None else "finetune"),
         tags=block.tags,
         notes=block.notes,
