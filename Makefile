@@ -52,7 +52,7 @@ quickstart: $(VENV)/installed
 	@echo
 	@echo "the run:    $(RUN)"
 	@echo "its report: $(RUN)/report.html"
-	@echo "the export: $(RUN)/export (for transformers' from_pretrained)"
+	@echo "the export: $(RUN)/export (for transformers: $(BIN)/pip install -c constraints.txt -e '.[transformers]')"
 
 test: lint types imports tests
 

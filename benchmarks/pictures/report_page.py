@@ -2,8 +2,8 @@
 
 python benchmarks/pictures/report_page.py FOLDER
 
-Trains the quickstart's RoBERTa for 600 steps in FOLDER (a few minutes on two CPU cores; a run that
-is there already is continued), writes its page, and takes screenshots with Chromium. pngquant
+Runs the training of the quickstart in FOLDER (a few minutes on two CPU cores; a run that is there
+already is continued), writes its page, and takes screenshots with Chromium. pngquant
 reduces the colours. Debian has both: apt-get install chromium pngquant.
 """
 
@@ -19,7 +19,6 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 PICTURES = PROJECT / "docs" / "pictures"
 RECIPE = "recipes/quickstart/roberta-tiny.yaml"
-OVERRIDES = ("train.steps=600", "tracking.log_every=5", "tracking.evaluate_every=50")
 RUN = "runs/quickstart"
 SIZES = {"report": (1280, 1180, 1), "report_phone": (500, 1000, 1)}
 """Name -> width and height in CSS pixels, and pixels per CSS pixel."""
@@ -41,7 +40,7 @@ def train(folder: Path) -> Path:
     files = folder / "recipes" / "quickstart"
     shutil.copytree(PROJECT / "recipes" / "quickstart", files, dirs_exist_ok=True)
     ptm(folder, "preprocess", RECIPE)
-    ptm(folder, "train", RECIPE, *OVERRIDES)
+    ptm(folder, "train", RECIPE)
     ptm(folder, "report", RUN)
     return folder / RUN / "report.html"
 
