@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptm.allocator import return_large_allocations
 from ptm.engines import micro_batch
 from ptm.engines.ds_config import ds_config
 from ptm.engines.loss import scaled_metrics
@@ -64,7 +65,11 @@ def resident(key: str) -> int:
 
 
 def measured_peak(plan: Plan, recipe: Recipe, batch: Mapping[str, Tensor]) -> int:
-    """How far the resident memory rises in a forward and backward pass on the CPU."""
+    """How far the resident memory rises in a forward and backward pass on the CPU.
+
+    Freed blocks return to the system, whatever earlier tests in this process have set.
+    """
+    return_large_allocations()
     model = empty_model(plan).train()
     objective = recipe.objective
     counts = {metric.count: 1.0 for metric in objective.metrics}
