@@ -168,7 +168,8 @@ function draw(figure, chart) {
     ...behind.map((i) => ({ stroke: chart.lines[i].colour + "66", width: 1, spanGaps: true, points: { show: false } })),
     ...chart.lines.map((line) => ({
       stroke: line.colour, width: 2, dash: line.dash, spanGaps: true,
-      points: { show: line.steps.length < 30, size: 5, fill: line.colour },
+      // A line with one point has no other sign of itself than its dot.
+      points: { show: line.steps.length < 30, size: line.steps.length === 1 ? 9 : 5, fill: line.colour },
     })),
   ];
   const plot = new uPlot({
