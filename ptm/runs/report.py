@@ -16,9 +16,9 @@ from ptm.runs.page.data import RunCurves, charts_of, nearly_equal, run_curves
 from ptm.runs.page.headline import headline, last_values, number, summary
 from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
 from ptm.runs.page.recipe import recipe_section, shown_value
-from ptm.runs.status import run_status
 from ptm.runs.report_diagnosis import diagnosis_section
 from ptm.runs.report_samples import STYLE, samples_section
+from ptm.runs.status import run_status
 from ptm.train.diagnoses import read_diagnoses
 from ptm.train.samples.record import read_samples
 
@@ -131,7 +131,8 @@ def _repeats_loss(one: Series, others: Sequence[Series]) -> bool:
 def _are_same(one: Series, other: Series) -> bool:
     """Whether two series have the same values at the same steps in all runs, but for rounding."""
     return all(
-        some.keys() == others.keys() and all(nearly_equal(some[step], others[step]) for step in some)
+        some.keys() == others.keys()
+        and all(nearly_equal(value, others[step]) for step, value in some.items())
         for some, others in zip(one.values, other.values, strict=True)
     )
 

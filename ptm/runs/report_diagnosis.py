@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable, Mapping
+
 from ptm.runs.page.html import subtable
 from ptm.train.diagnoses import DiagnosisFile
 
@@ -41,8 +43,11 @@ def _labels(found: DiagnosisFile) -> str:
     frequent = sorted(found.labels, key=lambda one: -one.support)[:_MOST_ROWS]
     places = _places(found)
     rows = [
-        (one.label, *(f"{value:.4f}" for value in (one.precision, one.recall, one.f1)))
-        + (f"{one.support:,}",)
+        (
+            one.label,
+            *(f"{value:.4f}" for value in (one.precision, one.recall, one.f1)),
+            f"{one.support:,}",
+        )
         for one in sorted(frequent, key=lambda one: places[one.label])
     ]
     left = len(found.labels) - len(frequent)

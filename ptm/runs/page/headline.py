@@ -119,7 +119,7 @@ def _result(run: Path, records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _recipe_of(run: Path) -> Recipe | None:
-    """The recipe of a run; None if a file that it names, such as a word list, is not on this machine."""
+    """The recipe of a run; None if a file that it names, such as a word list, is missing."""
     try:
         return recipe_from_data(read_recipe_data(run / RECIPE), Recipe, name=str(run / RECIPE))
     except UserError:
@@ -135,7 +135,9 @@ def _best_and_last(
         (float(record[name]), record["step"], record["split"])
         for record in records
         # The evaluation before the first step chooses no checkpoint.
-        if metric_key(record["split"], name) == metric and record["step"] and _is_finite(record.get(name))
+        if metric_key(record["split"], name) == metric
+        and record["step"]
+        and _is_finite(record.get(name))
     ]
     if not found:
         return ""
@@ -153,7 +155,9 @@ def _is_finite(value: object) -> bool:
 
 def _loss(split: str, records: Sequence[Mapping[str, Any]]) -> str:
     """The last loss of a split, and the best one."""
-    losses = [(r["loss"], r["step"]) for r in records if r["split"] == split and r["loss"] is not None]
+    losses = [
+        (r["loss"], r["step"]) for r in records if r["split"] == split and r["loss"] is not None
+    ]
     (last, step), (best, best_step) = losses[-1], min(losses)
     text = f"{split} loss {number(last)} at step {step:,}"
     return text if best == last else f"{text}; best {number(best)} at step {best_step:,}"
@@ -193,7 +197,9 @@ def last_values(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         first, last = of_split[0], of_split[-1]
         for key, value in last.items():
             # The only term of a loss repeats it.
-            if not _is_result(key, split) or (key.endswith("_loss") and _is_same(value, last["loss"])):
+            if not _is_result(key, split) or (
+                key.endswith("_loss") and _is_same(value, last["loss"])
+            ):
                 continue
             name = f"{split} {key.replace('_', ' ')}"
             cards[name] = "not measured" if value is None else number(value)
@@ -203,7 +209,9 @@ def last_values(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _is_same(value: float | None, other: float | None) -> bool:
-    return value == other or (value is not None and other is not None and nearly_equal(value, other))
+    if value is None or other is None:
+        return value is other
+    return nearly_equal(value, other)
 
 
 def _is_result(key: str, split: str) -> bool:

@@ -150,4 +150,3 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (run / "evaluations" / "dev.json").write_text(json.dumps({"evaluation": "dev"}))
     with pytest.raises(UserError, match=r"evaluations/dev\.json: the file is damaged: .*Remove it"):
         write_report([run])
-

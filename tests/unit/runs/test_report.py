@@ -234,8 +234,11 @@ def test_a_curve_that_repeats_another_one_but_for_rounding_is_left_out(tmp_path:
     def shown(name: str, third: float) -> list[str]:
         records = [
             {
-                **{"step": step, "split": "dev", "loss": 1.0 + 1e-9 * step},
-                **{"accuracy": accuracy, "micro_f1": f1},
+                "step": step,
+                "split": "dev",
+                "loss": 1.0 + 1e-9 * step,
+                "accuracy": accuracy,
+                "micro_f1": f1,
             }
             for step, accuracy, f1 in (
                 (1, 0.47999998927116394, 0.48),
@@ -252,7 +255,9 @@ def test_a_curve_that_repeats_another_one_but_for_rounding_is_left_out(tmp_path:
 def test_gpus_with_equal_values_are_all_shown(tmp_path: Path) -> None:
     records = [
         {
-            **{"step": step, "split": "train", "loss": 1.0},
+            "step": step,
+            "split": "train",
+            "loss": 1.0,
             **{f"system/a/gpu{gpu}_percent": 90.0 + step for gpu in (0, 1)},
         }
         for step in (1, 2)
@@ -264,7 +269,9 @@ def test_the_memory_of_a_host_is_one_curve(tmp_path: Path) -> None:
     total, used = 256e9, (3.83e9, 4.22e9, 4.35e9)
     records = [
         {
-            **{"step": step, "split": "train", "loss": 1.0},
+            "step": step,
+            "split": "train",
+            "loss": 1.0,
             "system/a/memory_percent": round(100 * value / total, 1),
             "system/a/memory_used_bytes": value,
         }

@@ -72,7 +72,8 @@ frame.addEventListener("load", () => setTimeout(() => {
       if (isSplit(node, word.index, word.index + word[0].length)) broken.push(word[0]);
     }
     const isNumber = /^[\\d.,]+( %)?$/.test(text);
-    if ((isNumber || cell.closest(".texts, .counts")) && isSplit(node, 0, text.length)) broken.push(text);
+    const isShort = isNumber || cell.closest(".texts, .counts");
+    if (isShort && isSplit(node, 0, text.length)) broken.push(text);
   }
   for (const table of inner.querySelectorAll("table")) {
     if (!table.closest(".scroll")) wide.push(table.className);
@@ -112,7 +113,11 @@ def records(steps: int) -> list[dict[str, Any]]:
             "rows": 16 * step,
             "tokens": 2000 * step,
             "loss": 8 / step,
-            **({"learning_rate": 1e-3 / step, "memory_bytes": 4e8 + 1e6 * step} if split == "train" else {}),
+            **(
+                {"learning_rate": 1e-3 / step, "memory_bytes": 4e8 + 1e6 * step}
+                if split == "train"
+                else {}
+            ),
         }
         for step in range(1, steps + 1)
         for split in ("train", "eval")
@@ -177,9 +182,7 @@ def test_several_runs_are_drawn_without_a_script_error(store: Path, tmp_path: Pa
     assert "Differences of the recipes" in found["headings"]
 
 
-def test_a_run_with_one_report_is_drawn_without_a_script_error(
-    store: Path, tmp_path: Path
-) -> None:
+def test_a_run_with_one_report_is_drawn_without_a_script_error(store: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "one", f"data.store={store}", records=records(1)[:1])
     found = look(report_page([run]), tmp_path)
     assert found["problems"] == []
