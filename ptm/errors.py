@@ -10,6 +10,8 @@ EXIT_FAULT = 1
 EXIT_USER = 2
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
+STOPPED_CODES = (EXIT_STOPPED, EXIT_INTERRUPTED)
+"""Exit codes of a training that saved and ended on request."""
 
 
 class UserError(Exception):

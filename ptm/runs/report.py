@@ -12,14 +12,13 @@ from ptm.files.writing import write_file
 from ptm.recipe.saved_files import RECIPE, read_environment
 from ptm.runs.compare import Series, compare
 from ptm.runs.page.corpus import data_overview, data_section
-from ptm.runs.page.data import RunCurves, charts_of, run_curves
+from ptm.runs.page.data import RunCurves, charts_of, nearly_equal, run_curves
 from ptm.runs.page.headline import headline, last_values, number, summary
 from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
 from ptm.runs.page.recipe import recipe_section, shown_value
+from ptm.runs.report_diagnosis import diagnosis_section
+from ptm.runs.report_samples import STYLE, samples_section
 from ptm.runs.status import run_status
-from ptm.runs.report_diagnosis import STYLE, diagnosis_section
-from ptm.runs.report_samples import STYLE as SAMPLES_STYLE
-from ptm.runs.report_samples import samples_section
 from ptm.train.diagnoses import read_diagnoses
 from ptm.train.samples.record import read_samples
 
@@ -70,7 +69,7 @@ def _single(run: Path, curves: RunCurves) -> str:
     status = run_status(run)
     diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
     sections = [
-        f"<style>{STYLE}{SAMPLES_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         samples_section(read_samples(run)),
         *diagnoses,
         data_section(run),
@@ -126,7 +125,16 @@ def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
 def _repeats_loss(one: Series, others: Sequence[Series]) -> bool:
     """Whether a series is the only term of the loss of its split."""
     loss = next((s for s in others if (s.split, s.metric) == (one.split, "loss")), None)
-    return one.metric.endswith("_loss") and loss is not None and one.values == loss.values
+    return one.metric.endswith("_loss") and loss is not None and _are_same(one, loss)
+
+
+def _are_same(one: Series, other: Series) -> bool:
+    """Whether two series have the same values at the same steps in all runs, but for rounding."""
+    return all(
+        some.keys() == others.keys()
+        and all(nearly_equal(value, others[step]) for step, value in some.items())
+        for some, others in zip(one.values, other.values, strict=True)
+    )
 
 
 def _environment(run: Path) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from ptm.checkpoint.format import checkpoint_folders, step_of
-from ptm.errors import EXIT_DONE, EXIT_STOPPED, UserError
+from ptm.errors import EXIT_DONE, STOPPED_CODES, UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.rank_status import RankStatus, parse_status
 from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data
@@ -121,7 +121,8 @@ def _state(ranks: Sequence[RankStatus], *, is_complete: bool) -> tuple[State, st
     if not ranks:
         return ("done" if is_complete else "stopped"), ""
     for rank in ranks:
-        if rank.code not in (None, EXIT_DONE, EXIT_STOPPED):
+        # A rank that Ctrl-C ended before it could save has EXIT_FAULT and the exception.
+        if rank.code not in (None, EXIT_DONE, *STOPPED_CODES):
             return "died", f"rank {rank.rank} on {rank.host}: {rank.error or f'exit {rank.code}'}"
     open_ranks = [rank for rank in ranks if rank.code is None]
     for rank in open_ranks:
@@ -129,7 +130,7 @@ def _state(ranks: Sequence[RankStatus], *, is_complete: bool) -> tuple[State, st
             return "died", f"rank {rank.rank} on {rank.host} ended without an exit code; it was probably killed"
     if open_ranks:
         return "running", ""
-    return ("stopped" if any(rank.code == EXIT_STOPPED for rank in ranks) else "done"), ""
+    return ("stopped" if any(rank.code in STOPPED_CODES for rank in ranks) else "done"), ""
 
 
 def _is_alive(rank: RankStatus) -> bool:

@@ -194,14 +194,17 @@ def _train_in(
     )
     parameters = parameter_count(inputs.plan)
     hosts = Counter(all_gather_objects(socket.gethostname(), ranks))
+    if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
+        # Nothing is trained, so the files that describe the run remain those of its last training.
+        rank_file.steps = inputs.steps
+        rank_file.note("training", checkpoint.step)
+        logger.info("%s: the run has already finished, at step %d", folder.path, checkpoint.step)
+        return EXIT_DONE
     # Load warm-start weights before recipe.yaml is written: a wrong init_from leaves no run behind.
     start = None if checkpoint else run_on_all_ranks(ranks, lambda: _start(recipe, inputs))
     run_on_all_ranks(
         ranks, lambda: _describe(folder, recipe, inputs, ranks, checkpoint, parameters, hosts)
     )
-    if checkpoint is not None and (checkpoint.step >= inputs.steps or checkpoint.run["ended"]):
-        logger.info("%s: the run has already finished, at step %d", folder.path, checkpoint.step)
-        return EXIT_DONE
     for line in header_lines(folder.path, recipe, inputs, ranks, parameters=parameters):
         logger.info("%s", line)
     if inputs.micro_batch is not None:

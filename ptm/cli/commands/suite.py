@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from ptm.cli.console import print_error, print_note, print_result
-from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED, UserError
+from ptm.errors import EXIT_DONE, EXIT_FAULT, STOPPED_CODES, UserError
 
 NAME = "suite"
 HELP = "fine-tune one model on several tasks with several seeds, to one table"
@@ -97,7 +97,7 @@ def run(parsed: argparse.Namespace) -> int:
         print_result(line)
     for name, failure in suite.failed.items():
         print_error(f"ptm: {name}: failed with exit code {failure}; the message is above")
-    if code in (EXIT_STOPPED, EXIT_INTERRUPTED):
+    if code in STOPPED_CODES:
         print_note("ptm: stopped; the same command continues")
     print_note(f"ptm: tables: {folder}/results.json, results.tsv, results.md")
     return EXIT_FAULT if code == EXIT_DONE and errors else code

@@ -97,7 +97,7 @@ def _evaluations(evaluation_sets: Sequence[str]) -> Iterator[Panel]:
 
 def _machines() -> Iterator[Panel]:
     yield _of_hosts("Processors, percent", "cpu_percent")
-    yield _of_hosts("Memory, percent", "memory_percent")
+    # The section on memory has the memory of the hosts and GPUs.
     yield _of_hosts("Disk, bytes per second", "disk_(read|written)_bytes_per_second")
     yield _of_hosts("Network, bytes per second", "network_(received|sent)_bytes_per_second")
     for value in GPU_VALUES:

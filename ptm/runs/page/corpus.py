@@ -246,4 +246,4 @@ def _bars(values: Sequence[tuple[str, float]], shown: Callable[[float], str]) ->
         f'<i style="width:{100 * value / largest:.1f}%"></i></td><td>{shown(value)}</td></tr>'
         for name, value in values
     )
-    return f'<table class="bars">{rows}</table>'
+    return f'<div class="scroll"><table class="bars">{rows}</table></div>'

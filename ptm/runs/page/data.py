@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,11 @@ _GROUPS = (
 )
 _MACHINES, _METRICS, _SHARES = "Machines", "Metrics", "Shares of the sources"
 _ORDER = ("Loss", _METRICS, "Optimisation", _SPEED, _SHARES, _MACHINES)
-_REPEATS = {
-    (_SPEED, "model_tflops"): "tokens_per_second",
-    (_MACHINES, "memory_used_bytes"): "memory_percent",
-}
+_SAME_SHAPES = {(_SPEED, "model_tflops"): "tokens_per_second"}
 """Charts that are left out where they have the shape of another one of their group."""
 _SAME_SHAPE = 1.05
+_ROUNDING = 1e-6
+"""The relative difference of values that are equal but for the rounding of 32-bit sums."""
 _LOG_BYTES = 64 * MEGABYTE
 _RESUMED = re.compile(r"resuming from step (\d+)")
 
@@ -100,18 +100,24 @@ def charts_of(runs: Sequence[RunCurves]) -> list[Chart]:
     """The charts of one or several runs, grouped; constant and repeated curves are left out."""
     found: dict[tuple[str, str], list[tuple[int, Line]]] = {}
     for number, run in enumerate(runs):
-        drawn: set[tuple[Any, ...]] = set()
-        for metric, split, steps, values in _series(run.records):
-            same = (split, steps, values)
-            # mlm_loss is the loss if it is its only term.
-            if same in drawn or not _varies(metric, split, runs):
+        drawn: dict[tuple[str, str, str], list[Line]] = {}
+        series = list(_series(run.records))
+        metrics = {metric for metric, *_ in series}
+        for metric, split, steps, values in series:
+            if _is_coarser(metric, metrics) or _is_constant(metric, split, runs):
                 continue
-            drawn.add(same)
             group, title, label = _place(metric, split)
             name = f"{run.name} {label}".strip() if len(runs) > 1 else label
             line = Line(name, "", steps, values, smooth=split == "train")
+            # mlm_loss is the loss if it is its only term. Other lines of a chart repeat nothing:
+            # two GPUs may have the same values.
+            results = "results" if group in ("Loss", _METRICS) else group
+            before = drawn.setdefault((results, split, label), [])
+            if any(_is_repeated(line, one) for one in before):
+                continue
+            before.append(line)
             found.setdefault((group, title), []).append((number, line))
-    for (group, metric), other in _REPEATS.items():
+    for (group, metric), other in _SAME_SHAPES.items():
         if _is_proportional(found.get((group, metric), ()), found.get((group, other), ())):
             del found[group, metric]
     charts = [Chart(group, metric, _coloured(lines)) for (group, metric), lines in found.items()]
@@ -131,15 +137,34 @@ def _is_proportional(some: Sequence[tuple[int, Line]], others: Sequence[tuple[in
     return True
 
 
-def _varies(metric: str, split: str, runs: Sequence[RunCurves]) -> bool:
-    """Whether a metric of a split has different values within a run, or between the runs."""
-    found = {
-        record[metric]
+def nearly_equal(one: float, other: float) -> bool:
+    """Whether two values are equal but for rounding."""
+    return math.isclose(one, other, rel_tol=_ROUNDING)
+
+
+def _is_repeated(line: Line, other: Line) -> bool:
+    """Whether two lines have the same values at the same steps, but for rounding."""
+    return line.steps == other.steps and all(map(nearly_equal, line.values, other.values))
+
+
+def _is_constant(metric: str, split: str, runs: Sequence[RunCurves]) -> bool:
+    """Whether several values of a metric of a split are equal, within and between the runs.
+
+    A single value is shown as a dot.
+    """
+    found = [
+        float(record[metric])
         for run in runs
         for record in run.records
         if record["split"] == split and isinstance(record.get(metric), int | float)
-    }
-    return len(found) > 1
+    ]
+    return len(found) > 1 and nearly_equal(min(found), max(found))
+
+
+def _is_coarser(metric: str, metrics: Set[str]) -> bool:
+    """Whether another metric has the same quantity without the rounding to a tenth of a percent."""
+    host, _, name = metric.rpartition("/")
+    return name == "memory_percent" and f"{host}/memory_used_bytes" in metrics
 
 
 def _coloured(lines: Sequence[tuple[int, Line]]) -> tuple[Line, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ptm.durations import clock
+from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
-from ptm.recipe.saved_files import RECIPE, Environment, read_environment
+from ptm.recipe import Recipe, recipe_from_data
+from ptm.recipe.data_block import metric_key
+from ptm.recipe.saved_files import RECIPE, Environment, read_environment, read_recipe_data
+from ptm.runs.page.data import nearly_equal
 from ptm.runs.status import RunStatus
 
 _LOG_BYTES = 64 * MEGABYTE
@@ -57,7 +62,7 @@ def headline(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> list[tu
         ("What", " · ".join(_what(status, facts))),
         ("How long", " · ".join(_how_long(status, records))),
         ("Where", " · ".join(_where(environment, facts))),
-        ("Result", _result(records)),
+        ("Result", _result(status.path, records)),
         ("Command", command_of(status.path, environment)),
     ]
     return [(name, text) for name, text in lines if text]
@@ -66,7 +71,8 @@ def headline(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> list[tu
 def summary(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> str:
     """One run of several, on one line."""
     facts = log_facts(status.path)
-    parts = [status.state, *_what(status, facts), *_how_long(status, records), _result(records)]
+    parts = [status.state, *_what(status, facts), *_how_long(status, records)]
+    parts.append(_result(status.path, records))
     return " · ".join(part for part in parts if part)
 
 
@@ -95,13 +101,63 @@ def _where(environment: Environment | None, facts: LogFacts) -> Iterator[str]:
         yield f"last start {environment.time[:16].replace('T', ' ')}"
 
 
-def _result(records: Sequence[Mapping[str, Any]]) -> str:
-    """The last loss of the first evaluation set, or of the training, and the best one."""
+def _result(run: Path, records: Sequence[Mapping[str, Any]]) -> str:
+    """The metric that chooses the best checkpoint, if there is one, and the loss."""
     splits = dict.fromkeys(record["split"] for record in records if record["loss"] is not None)
-    split = next((one for one in splits if one != _TRAIN), next(iter(splits), None))
-    if split is None:
+    # An evaluation set comes before the training.
+    split = min(splits, key=lambda one: one == _TRAIN, default=None)
+    recipe = _recipe_of(run)
+    rule = None if recipe is None else recipe.train.early_stopping
+    metric = None if recipe is None else recipe.checkpoint.best or (rule.metric if rule else None)
+    parts = []
+    if recipe is not None and metric is not None:
+        is_higher_better = recipe.objective.higher_is_better(metric)
+        parts.append(_best_and_last(metric, records, is_higher_better=is_higher_better))
+    if split is not None and not (any(parts) and metric == metric_key(split, "loss")):
+        parts.append(_loss(split, records))
+    return " · ".join(part for part in parts if part)
+
+
+def _recipe_of(run: Path) -> Recipe | None:
+    """The recipe of a run; None if a file that it names, such as a word list, is missing."""
+    try:
+        return recipe_from_data(read_recipe_data(run / RECIPE), Recipe, name=str(run / RECIPE))
+    except UserError:
+        return None
+
+
+def _best_and_last(
+    metric: str, records: Sequence[Mapping[str, Any]], *, is_higher_better: bool
+) -> str:
+    """The best and the last value of a metric such as `dev/accuracy`; empty if it has no values."""
+    name = metric.rpartition("/")[2]
+    found = [
+        (float(record[name]), record["step"], record["split"])
+        for record in records
+        # The evaluation before the first step chooses no checkpoint.
+        if metric_key(record["split"], name) == metric
+        and record["step"]
+        and _is_finite(record.get(name))
+    ]
+    if not found:
         return ""
-    losses = [(r["loss"], r["step"]) for r in records if r["split"] == split and r["loss"] is not None]
+    choose = max if is_higher_better else min
+    # Of equal values the first one counts, as in the training.
+    best, step, split = choose(found, key=lambda one: one[0])
+    last, last_step, _ = found[-1]
+    text = f"best {split} {name.replace('_', ' ')} {number(best)} at step {step:,}"
+    return text if last_step == step else f"{text}; last {number(last)} at step {last_step:,}"
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _loss(split: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """The last loss of a split, and the best one."""
+    losses = [
+        (r["loss"], r["step"]) for r in records if r["split"] == split and r["loss"] is not None
+    ]
     (last, step), (best, best_step) = losses[-1], min(losses)
     text = f"{split} loss {number(last)} at step {step:,}"
     return text if best == last else f"{text}; best {number(best)} at step {best_step:,}"
@@ -141,13 +197,21 @@ def last_values(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         first, last = of_split[0], of_split[-1]
         for key, value in last.items():
             # The only term of a loss repeats it.
-            if not _is_result(key, split) or (key.endswith("_loss") and value == last["loss"]):
+            if not _is_result(key, split) or (
+                key.endswith("_loss") and _is_same(value, last["loss"])
+            ):
                 continue
             name = f"{split} {key.replace('_', ' ')}"
             cards[name] = "not measured" if value is None else number(value)
             if value is not None and len(of_split) > 1 and isinstance(first.get(key), int | float):
                 cards[name] = f"{number(first[key])} → {number(value)}"
     return cards
+
+
+def _is_same(value: float | None, other: float | None) -> bool:
+    if value is None or other is None:
+        return value is other
+    return nearly_equal(value, other)
 
 
 def _is_result(key: str, split: str) -> bool:

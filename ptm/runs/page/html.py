@@ -90,7 +90,7 @@ def _charts(charts: Sequence[Chart], marks: Sequence[Mark]) -> str:
         figures = "".join(_figure(number, chart) for number, chart in members)
         parts.append(f'<h2>{html.escape(group)}</h2><div class="charts">{figures}</div>')
     if not parts:
-        return "<p>The curves begin with the second report.</p>"
+        return "<p>The reports have no values to draw.</p>"
     kinds = dict.fromkeys(mark.kind for mark in marks)
     keys = "".join(f'<span class="mark {kind}">{html.escape(kind)}</span>' for kind in kinds)
     return _TOOLS.format(marks=keys) + "".join(parts)
@@ -133,11 +133,15 @@ def table_section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]
     return f"<h2>{html.escape(title)}</h2>{subtable(head, rows)}"
 
 
-def subtable(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table without a heading, which scrolls sideways on a phone."""
+def subtable(head: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "plain") -> str:
+    """A table without a heading, which scrolls sideways where it is wider than the page.
+
+    `kind`: its class in the styles. `counts`: a name and numbers. `texts`: short columns that do
+    not wrap, and a text in the last one, which has the rest of the width.
+    """
     names = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
     top = f"<tr>{names}</tr>" if any(head) else ""
-    return f'<div class="scroll"><table>{top}{body}</table></div>'
+    return f'<div class="scroll"><table class="{kind}">{top}{body}</table></div>'

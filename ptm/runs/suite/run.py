@@ -15,9 +15,8 @@ from ptm.checkpoint.format import checkpoint_folders
 from ptm.errors import (
     EXIT_DONE,
     EXIT_FAULT,
-    EXIT_INTERRUPTED,
-    EXIT_STOPPED,
     EXIT_USER,
+    STOPPED_CODES,
     UserError,
 )
 from ptm.files.kinds import CHECKPOINT
@@ -29,7 +28,6 @@ from ptm.runs.suite.tasks import Plan, Task
 from ptm.train.run_folder import RunFolder, RunInUseError
 
 _WAIT_SECONDS = 600.0
-_STOPPED = (EXIT_STOPPED, EXIT_INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Suite:
             self._write()
             for task in self._tasks:
                 code = self._run_task(commands, task)
-                if code in _STOPPED or commands.code is not None:
+                if code in STOPPED_CODES or commands.code is not None:
                     return code if commands.code is None else commands.code
                 if code != EXIT_DONE:
                     self._failed[task.name] = code

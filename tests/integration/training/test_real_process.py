@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_STOPPED
+from ptm.runs.status import run_status
 from tests.support.launched import fork_command
 from tests.support.small_runs import Calm, Runs
 
@@ -66,6 +67,7 @@ def test_a_signal_ends_the_process_with_its_exit_code(rough: Runs, number: signa
     code, output = ended(process, rough)
     assert code == expected, output
     assert "Traceback" not in output
+    assert run_status(rough.folder / "run").state == ("stopped" if expected > 0 else "died")
     if expected > 0:
         assert "and saved; run the same command again to continue" in output
 

@@ -12,6 +12,7 @@ import pytest
 
 from ptm.errors import EXIT_DONE, EXIT_STOPPED, TrainingError, UserError
 from ptm.files.kinds import MARKER
+from ptm.runs.status import read_ranks, run_status
 from tests.support.covers import by_default
 from tests.support.faults import Killed, fill_the_disk, kill_at_sync
 from tests.support.small_runs import Calm, Runs
@@ -132,8 +133,15 @@ def test_every_zero_stage_resumes_from_every_other_with_the_same_losses(
 def test_a_finished_run_continues_only_with_more_steps(runs: Runs) -> None:
     assert runs.train("longer") == EXIT_DONE
     before = runs.metrics("longer")
+    folder = runs.folder / "longer"
+    files = [folder / name for name in ("environment.json", "recipe.yaml", "metrics.jsonl")]
+    written = [file.stat().st_mtime_ns for file in files]
     assert runs.train("longer") == EXIT_DONE
     assert runs.metrics("longer") == before
+    assert [file.stat().st_mtime_ns for file in files] == written, "nothing was trained"
+    assert (run_status(folder).state, run_status(folder).steps) == ("done", 12)
+    (rank,) = read_ranks(folder)
+    assert (rank.step, rank.steps) == (12, 12)
     assert runs.train("longer", "train.steps=16") == EXIT_DONE
     assert runs.metrics("longer")[-1]["step"] == 16
 

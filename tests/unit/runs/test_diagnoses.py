@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,15 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ptm.components.objectives.classification import Classification
+from ptm.components.objectives.scores.diagnosis import Confusion, LabelScore, WorstExample
 from ptm.components.objectives.tagging import Tagging
 from ptm.errors import UserError
 from ptm.inference.predict.base import InputFiles, PredictionOptions, predictor_of
 from ptm.interop.sources.open import open_source
 from ptm.runs.evaluate import evaluate_source
 from ptm.runs.report import write_report
-from ptm.train.diagnoses import read_diagnoses
+from ptm.runs.report_diagnosis import diagnosis_section
+from ptm.train.diagnoses import DiagnosisFile, read_diagnoses
 from tests.support.classifiers import write_classifier
 from tests.support.labelled_texts import DEV, write_corpora, write_stores
 
@@ -91,6 +95,53 @@ def test_evaluate_writes_what_the_report_shows(tmp_path: Path) -> None:
     assert found.texts[0][:10] in page
 
 
+def section_of(
+    scores: Sequence[tuple[str, int]], cells: Sequence[tuple[str, str]], *texts: str
+) -> str:
+    """The section of a set with labels and their numbers, cells of confusions, and texts."""
+    return diagnosis_section(
+        DiagnosisFile(
+            evaluation="dev",
+            step=1,
+            labels=tuple(LabelScore(name, 0.5, 0.5, 0.5, number) for name, number in scores),
+            confusions=tuple(Confusion(label, predicted, 1) for label, predicted in cells),
+            worst=tuple(WorstExample(at, "0", "1", 2.681818) for at, _ in enumerate(texts)),
+            texts=texts,
+        )
+    )
+
+
+def first_cells(section: str, heading: str) -> list[str]:
+    """The first cell of each row of the table that follows a heading."""
+    table = section.split(heading, 1)[1].split("</table>", 1)[0]
+    return re.findall(r"<tr><td>(.*?)</td>", table)
+
+
+def test_labels_have_one_order_that_of_the_recipe() -> None:
+    names = ("2", "0", "10")
+    section = section_of(tuple(zip(names, (3, 9, 5), strict=True)), [("10", "0"), ("2", "10")])
+    assert first_cells(section, "<h2>dev") == list(names)
+    assert first_cells(section, "Confusion matrix") == list(names)
+    assert "<th>2</th><th>0</th><th>10</th>" in section
+
+
+def test_tags_are_in_the_order_of_their_entities() -> None:
+    section = section_of([("PER", 1), ("LOC", 2)], [("O", "B-LOC"), ("I-PER", "B-PER")])
+    assert first_cells(section, "Confusion matrix") == ["B-PER", "I-PER", "B-LOC", "O"]
+
+
+def test_the_most_frequent_labels_are_kept() -> None:
+    section = section_of([(f"c{number:03}", number) for number in range(103)], [])
+    assert first_cells(section, "<h2>dev")[0] == "c003"
+    assert "3 rarer labels are left out." in section
+
+
+def test_every_table_scrolls_instead_of_breaking_words() -> None:
+    section = section_of([("0", 1)], [("0", "1")], "a text")
+    assert section.count("<table") == section.count('<div class="scroll"><table class=') == 3
+    assert '<table class="texts">' in section
+
+
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     write_corpora(tmp_path)
     write_stores(tmp_path)
@@ -99,4 +150,3 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (run / "evaluations" / "dev.json").write_text(json.dumps({"evaluation": "dev"}))
     with pytest.raises(UserError, match=r"evaluations/dev\.json: the file is damaged: .*Remove it"):
         write_report([run])
-

@@ -211,3 +211,103 @@ def test_a_curve_with_the_shape_of_another_one_is_left_out(tmp_path: Path) -> No
 
     assert titles(1.01) == ["tokens_per_second"]
     assert titles(1.5) == ["tokens_per_second", "model_tflops"]
+
+
+def shown_lines(folder: Path, records: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The names of the lines of each chart."""
+    charts = charts_of([run_curves(write_run(folder, records=records))])
+    return {chart.metric: [line.name for line in chart.lines] for chart in charts}
+
+
+def test_a_series_with_one_point_has_a_line_and_a_legend_entry(tmp_path: Path) -> None:
+    records = [
+        {"step": 92, "split": "train", "loss": 2.0},
+        {"step": 100, "split": "eval", "loss": 1.5, "mlm_accuracy": 0.25},
+    ]
+    shown = shown_lines(tmp_path / "one", records)
+    assert shown == {"loss": ["train", "eval"], "mlm_accuracy": ["eval"]}
+    keys = re.findall(r'class="keys">(.*?)</div>', report_page([tmp_path / "one"]))
+    assert [re.findall(r"</svg>(\w+)<b>", key) for key in keys] == [["train", "eval"], ["eval"]]
+
+
+def test_a_curve_that_repeats_another_one_but_for_rounding_is_left_out(tmp_path: Path) -> None:
+    def shown(name: str, third: float) -> list[str]:
+        records = [
+            {
+                "step": step,
+                "split": "dev",
+                "loss": 1.0 + 1e-9 * step,
+                "accuracy": accuracy,
+                "micro_f1": f1,
+            }
+            for step, accuracy, f1 in (
+                (1, 0.47999998927116394, 0.48),
+                (2, 0.5, 0.5),
+                (3, 0.52, third),
+            )
+        ]
+        return list(shown_lines(tmp_path / name, records))
+
+    assert shown("same", 0.52) == ["accuracy"], "the loss is constant but for rounding"
+    assert shown("other", 0.5201) == ["accuracy", "micro_f1"]
+
+
+def test_gpus_with_equal_values_are_all_shown(tmp_path: Path) -> None:
+    records = [
+        {
+            "step": step,
+            "split": "train",
+            "loss": 1.0,
+            **{f"system/a/gpu{gpu}_percent": 90.0 + step for gpu in (0, 1)},
+        }
+        for step in (1, 2)
+    ]
+    assert shown_lines(tmp_path / "one", records) == {"gpu_percent": ["a 0", "a 1"]}
+
+
+def test_the_memory_of_a_host_is_one_curve(tmp_path: Path) -> None:
+    total, used = 256e9, (3.83e9, 4.22e9, 4.35e9)
+    records = [
+        {
+            "step": step,
+            "split": "train",
+            "loss": 1.0,
+            "system/a/memory_percent": round(100 * value / total, 1),
+            "system/a/memory_used_bytes": value,
+        }
+        for step, value in enumerate(used, start=1)
+    ]
+    assert shown_lines(tmp_path / "one", records) == {"memory_used_bytes": ["a"]}
+    for record in records:
+        del record["system/a/memory_used_bytes"]
+    assert shown_lines(tmp_path / "two", records) == {"memory_percent": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("override", "result"),
+    [
+        (
+            "checkpoint.best=mlm_accuracy",
+            "best eval mlm accuracy 0.3000 at step 20; last 0.2000 at step 30 · "
+            "eval loss 1.5000 at step 30; best 1.0000 at step 10",
+        ),
+        (
+            "train.early_stopping={metric: mlm_accuracy}",
+            "best eval mlm accuracy 0.3000 at step 20; last 0.2000 at step 30 · "
+            "eval loss 1.5000 at step 30; best 1.0000 at step 10",
+        ),
+        ("checkpoint.best=loss", "best eval loss 1.0000 at step 10; last 1.5000 at step 30"),
+        ("checkpoint.best=null", "eval loss 1.5000 at step 30; best 1.0000 at step 10"),
+    ],
+)
+def test_the_result_begins_with_the_metric_of_the_best_checkpoint(
+    tmp_path: Path, override: str, result: str
+) -> None:
+    # The evaluation before the first step, as of a warm start, chooses no checkpoint.
+    values = ((0, 2.0, 0.9), (10, 1.0, 0.1), (20, 1.2, 0.3), (30, 1.5, 0.2))
+    records = [
+        {"step": step, "split": "eval", "loss": loss, "mlm_accuracy": accuracy}
+        for step, loss, accuracy in values
+    ]
+    page = report_page([write_run(tmp_path / "one", override, records=records)])
+    assert f"<dt>Result</dt><dd>{result}</dd>" in page

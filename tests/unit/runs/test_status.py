@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ptm.cli.program import run_program
-from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_STOPPED, EXIT_USER
+from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
 from ptm.runs.status import run_status, run_statuses
 from tests.support.run_folders import write_rank, write_run
 
@@ -46,6 +46,8 @@ def test_a_run_with_living_ranks_is_running(run: Path) -> None:
     [
         ((EXIT_DONE, EXIT_DONE), "done"),
         ((EXIT_STOPPED, EXIT_STOPPED), "stopped"),
+        ((EXIT_INTERRUPTED, EXIT_INTERRUPTED), "stopped"),
+        ((EXIT_INTERRUPTED, EXIT_FAULT), "died"),
         ((EXIT_DONE, EXIT_FAULT), "died"),
         ((EXIT_USER, EXIT_USER), "died"),
     ],

@@ -111,12 +111,15 @@ function marksNear(plot) {
 function axis(side, unit, isLog) {
   const isBottom = side === 2;
   return {
-    side, stroke: colour("--soft"), size: isBottom ? 30 : 70, font: "12px system-ui, sans-serif",
+    side, ...(isBottom && { incrs: WHOLE }), stroke: colour("--soft"), size: isBottom ? 30 : 70, font: "12px system-ui, sans-serif",
     label: isBottom ? "step" : undefined, labelSize: 18, labelFont: "12px system-ui, sans-serif",
     grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 },
     values: (_, ticks) => (isLog ? logTexts : tickTexts)(ticks, isBottom ? "" : unit),
   };
 }
+
+// Distances of the ticks of steps, which are whole numbers.
+const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 // Below a factor of three a log scale has hardly a tick, and looks like a linear one.
 function suitsLog(columns) {
@@ -168,7 +171,8 @@ function draw(figure, chart) {
     ...behind.map((i) => ({ stroke: chart.lines[i].colour + "66", width: 1, spanGaps: true, points: { show: false } })),
     ...chart.lines.map((line) => ({
       stroke: line.colour, width: 2, dash: line.dash, spanGaps: true,
-      points: { show: line.steps.length < 30, size: 5, fill: line.colour },
+      // A line with one point has no other sign of itself than its dot.
+      points: { show: line.steps.length < 30, size: line.steps.length === 1 ? 9 : 5, fill: line.colour },
     })),
   ];
   const plot = new uPlot({
