@@ -12,7 +12,7 @@ import numpy as np
 
 from ptm.data.placement import DECODER_EXAMPLE_IDS, EXAMPLE_IDS
 from ptm.data.sides_apart import pack_sides_apart
-from ptm.engines.ds_config import ds_config
+from ptm.engines.ds_config import differences_from_recipe, ds_config
 from ptm.errors import UserError
 from ptm.loading.mixed import source_lines
 from ptm.loading.rows import PackedDataset
@@ -67,6 +67,9 @@ def show(recipe: Recipe) -> Iterator[str]:
     yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
+    differences = differences_from_recipe(recipe, config)
+    if differences:
+        yield f"In this config, {'; '.join(differences)}."
 
 
 def show_rows(recipe: Recipe) -> Iterator[str]:
