@@ -26,6 +26,7 @@ from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import BatchPlan, batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
+from ptm.recipe.input_files import OF_TRAINING, check_files
 from ptm.runs.show_batch import decoded_rows
 from ptm.text.tokenizers import TokenizerConfig
 
@@ -77,6 +78,7 @@ def show_rows(recipe: Recipe) -> Iterator[str]:
 
     Raises UserError if the tokenizer or the store is missing.
     """
+    check_files(recipe, OF_TRAINING)
     train = open_training_rows(recipe, recipe.tokenizer.load())
     for name, rows in train.sources.items():
         if name != UNNAMED:
