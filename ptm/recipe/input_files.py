@@ -42,14 +42,14 @@ def check_files(recipe: DataRecipe, blocks: tuple[str, ...]) -> None:
 def naming(recipe: DataRecipe, key: str) -> Iterator[None]:
     """Add the recipe's line and the dotted `key` to a UserError about the path at `key`.
 
-    An error that begins with the quoted path, or with `key`, is that of a path which is missing. It
-    also gets a fix.
+    An error that begins with the quoted path or with `key`, or that names no such run, is that of a
+    path which is missing. It also gets a fix.
     """
     try:
         yield
     except UserError as error:
         what = str(error)
-        if what.startswith((f"{key}: ", '"')):
+        if what.startswith((f"{key}: ", '"')) or "no such " in what:
             raise UserError(_sentence(recipe, key, what.removeprefix(f"{key}: "))) from error
         raise UserError(f"{_place(recipe, key)}{key}: {what}") from error
 
