@@ -17,7 +17,7 @@ OF_PREPROCESSING = ("tokenizer", "target_tokenizer", "data.segmenter")
 
 
 def missing_files(recipe: DataRecipe, blocks: tuple[str, ...] = _READERS) -> Iterator[str]:
-    """A sentence for each file of `blocks` that is not on this machine: place, key, path and fix."""
+    """A sentence for each missing file of `blocks`, with its place, key and path, and a fix."""
     readers = {
         "tokenizer": recipe.tokenizer,
         "target_tokenizer": recipe.target_tokenizer,
@@ -28,7 +28,9 @@ def missing_files(recipe: DataRecipe, blocks: tuple[str, ...] = _READERS) -> Ite
         reader = readers[block]
         for field, file in reader.input_files.items() if reader else ():
             if not Path(file).is_file():
-                yield _sentence(recipe, f"{block}.{field}", f'"{file}" is not a file{_below(file)}.')
+                yield _sentence(
+                    recipe, f"{block}.{field}", f'"{file}" is not a file{_below(file)}.'
+                )
 
 
 def check_files(recipe: DataRecipe, blocks: tuple[str, ...]) -> None:

@@ -15,13 +15,11 @@ _ALMOST_EQUAL = 0.85
 
 
 def no_such_folder(path: str) -> str:
-    """The error of a folder that does not exist, with the folder beside it that has a close name."""
+    """The error for a folder that does not exist. It names a folder beside it with a close name."""
     folder = Path(path)
     beside = _folders(folder.parent)
     close = closest(folder.name, [one.name for one in beside])
-    is_run = len(folder.parts) > 1 and (
-        folder.parts[0] == RUNS or any(map(_is_run, beside))
-    )
+    is_run = len(folder.parts) > 1 and (folder.parts[0] == RUNS or any(map(_is_run, beside)))
     if not is_run and close is None:
         return (
             f'"{path}" is not a folder. A model is a run (runs/NAME), an export, an output folder '

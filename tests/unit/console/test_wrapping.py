@@ -44,7 +44,8 @@ def test_a_sentence_is_broken_at_spaces_and_a_path_stays_whole(columns: int) -> 
 
 def test_the_indent_of_a_line_continues() -> None:
     lines = wrapped("  row 0: " + "word " * 20, 40).split("\n")
-    assert lines[0].startswith("  row 0: word") and lines[1].startswith("    word")
+    assert lines[0].startswith("  row 0: word")
+    assert lines[1].startswith("    word")
 
 
 def test_a_line_that_fits_and_a_line_of_a_file_stay_as_they_are() -> None:

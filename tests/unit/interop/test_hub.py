@@ -162,7 +162,9 @@ def test_without_any_runs_a_name_below_runs_is_no_hub_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^runs/a: no such run\. The folder runs does not exist\.$"):
+    with pytest.raises(
+        UserError, match=r"^runs/a: no such run\. The folder runs does not exist\.$"
+    ):
         open_source("runs/a")
 
 

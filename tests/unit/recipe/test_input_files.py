@@ -22,7 +22,10 @@ def line_of(key: str) -> int:
 
 @pytest.mark.parametrize("command", ["preprocess", "train", "corpus", "show --batch"])
 def test_every_command_names_line_key_and_fix(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     name, *options = command.split()
@@ -60,7 +63,10 @@ def test_each_kind_of_file_has_its_key(override: str, key: str, blocks: tuple[st
     ],
 )
 def test_validate_names_missing_corpora_and_models(
-    override: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    override: str,
+    key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
