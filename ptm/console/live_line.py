@@ -142,7 +142,7 @@ class _AboveLine(io.TextIOBase):
         with self._lock:
             *lines, self._pending = (self._pending + text).split("\n")
             if lines:
-                # Whoever wrote a line has wrapped it between words, so that a path can be copied.
+                # Lines are wrapped between words already, so that a path can be copied.
                 self._console.out("\n".join(lines), highlight=False)
         return len(text)
 

@@ -109,15 +109,18 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
 
 
 def differences_from_recipe(recipe: Recipe, config: Mapping[str, Any]) -> list[str]:
-    """Why the ZeRO stage and the clipping in `config` are not those that the recipe asks for.
+    """Why the ZeRO stage and the clipping in `config` are not those that the recipe requests.
 
     `config`: the result of `ds_config`. Returns one sentence per difference.
     """
     found = []
-    asked, stage = zero_stage(_read(find_ds_config(recipe.engine.deepspeed))), zero_stage(config)
-    if stage != asked:
+    requested, stage = (
+        zero_stage(_read(find_ds_config(recipe.engine.deepspeed))),
+        zero_stage(config),
+    )
+    if stage != requested:
         found.append(
-            f"ZeRO stage {stage} replaces stage {asked}, because one rank has nothing to partition"
+            f"ZeRO stage {stage} replaces stage {requested}, because one rank has nothing to partition"
         )
     norm = recipe.train.gradient_clipping
     if norm and not config["gradient_clipping"]:

@@ -146,16 +146,16 @@ def test_a_misspelt_run_is_an_error_without_the_network(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "quickstart" / "checkpoints").mkdir(parents=True)
     (tmp_path / "exports" / "small").mkdir(parents=True)
-    asked = []
+    requests = []
 
     def download(name: str, *, local_files_only: bool, **_: object) -> str:
-        asked.append(local_files_only)
+        requests.append(local_files_only)
         raise LocalEntryNotFoundError("x")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(UserError, match=re.escape(sentence)):
         open_source(name)
-    assert False not in asked
+    assert False not in requests
 
 
 def test_without_any_runs_a_name_below_runs_is_no_hub_id(
