@@ -114,13 +114,13 @@ def differences_from_recipe(recipe: Recipe, config: Mapping[str, Any]) -> list[s
     `config`: the result of `ds_config`. Returns one sentence per difference.
     """
     found = []
-    requested, stage = (
+    wanted, stage = (
         zero_stage(_read(find_ds_config(recipe.engine.deepspeed))),
         zero_stage(config),
     )
-    if stage != requested:
+    if stage != wanted:
         found.append(
-            f"ZeRO stage {stage} replaces stage {requested}, because one rank has nothing to partition"
+            f"ZeRO stage {stage} replaces stage {wanted}, because one rank has nothing to partition"
         )
     norm = recipe.train.gradient_clipping
     if norm and not config["gradient_clipping"]:
