@@ -114,10 +114,8 @@ def differences_from_recipe(recipe: Recipe, config: Mapping[str, Any]) -> list[s
     `config`: the result of `ds_config`. Returns one sentence per difference.
     """
     found = []
-    wanted, stage = (
-        zero_stage(_read(find_ds_config(recipe.engine.deepspeed))),
-        zero_stage(config),
-    )
+    path = find_ds_config(recipe.engine.deepspeed)
+    wanted, stage = zero_stage(_read(path)), zero_stage(config)
     if stage != wanted:
         found.append(
             f"ZeRO stage {stage} replaces stage {wanted}, because one rank has nothing to partition"
