@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ptm.console.terminal import has_colours
+from ptm.console.wrapping import terminal_columns, wrapped
 from ptm.escaping import EscapingFormatter, escaped, escaped_block, shown_url
 
 _AS_JSON = "ptm-as-json"
@@ -115,6 +116,19 @@ def print_result(line: str) -> None:
     _print_checked(escaped(line) + "\n")
 
 
+def print_sentence(line: str, *, prefix: str = "") -> None:
+    """Print one line of a result that is prose: wrapped on a terminal. Raises OutputError.
+
+    `prefix`: what each line on the terminal begins with, such as `# `.
+    """
+    indent = prefix or "  "
+    _print_checked(_fitted(prefix + escaped(line), sys.stdout, indent=indent) + "\n")
+
+
+def _fitted(text: str, stream: TextIO, *, indent: str = "  ") -> str:
+    return wrapped(text, terminal_columns(stream), indent=indent)
+
+
 def print_result_block(text: str, *, end: str = "\n") -> None:
     """Print a result that may have several lines, such as YAML. Raises OutputError."""
     _print_checked(escaped_block(text) + end)
@@ -150,26 +164,30 @@ def print_done(line: str) -> None:
     """Print one line about work that is done, whether or not it can be printed."""
     if is_quiet():
         return
-    text = escaped(shown_url(line))
-    subject, colon, rest = text.partition(": ")
-    if colon and has_colours(sys.stdout):
-        text = f"{_GREEN}{subject}:{_RESET} {rest}"
+    text = _fitted(escaped(shown_url(line)), sys.stdout)
+    subject, colon, rest = text.partition(":")
+    if rest[:1] in (" ", "\n") and colon and has_colours(sys.stdout):
+        text = f"{_GREEN}{subject}:{_RESET}{rest}"
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def print_note(*lines: str) -> None:
     """Print lines on standard error."""
-    _print_on_stderr([escaped(shown_url(line)) for line in lines])
+    _print_on_stderr(_fitted_on_stderr(lines))
 
 
 def print_error(*lines: str) -> None:
     """Print the lines of an error on standard error, in red up to the first colon on a terminal."""
-    texts = [escaped(shown_url(line)) for line in lines]
+    texts = _fitted_on_stderr(lines)
     if texts and has_colours(sys.stderr):
         subject, colon, rest = texts[0].partition(":")
         texts[0] = f"{_RED}{subject}{colon}{_RESET}{rest}"
     _print_on_stderr(texts)
+
+
+def _fitted_on_stderr(lines: Sequence[str]) -> list[str]:
+    return [_fitted(escaped(shown_url(line)), sys.stderr) for line in lines]
 
 
 def _print_on_stderr(lines: Sequence[str]) -> None:
@@ -188,17 +206,21 @@ class ConsoleFormatter(EscapingFormatter):
     A message whose record has the attribute `is_done` is green.
     """
 
-    def __init__(self, *, colours: bool = False) -> None:
+    def __init__(self, *, colours: bool = False, stream: TextIO | None = None) -> None:
+        """`stream`: where the messages are printed. On a terminal, they are wrapped."""
         super().__init__()
         self._colours = colours
+        self._stream = stream
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if record.levelno < logging.WARNING:
-            is_green = self._colours and getattr(record, "is_done", False)
-            return f"{_GREEN}{text}{_RESET}" if is_green else text
+        is_warning = record.levelno >= logging.WARNING
         level = f"{record.levelname.lower()}:"
-        if self._colours:
+        text = super().format(record)
+        text = f"{level} {text}" if is_warning else text
+        if self._stream is not None and not record.exc_info:
+            text = wrapped(text, terminal_columns(self._stream))
+        if is_warning and self._colours:
             colour = _COLOURS[min(record.levelno, logging.ERROR)]
-            level = f"{colour}{level}{_RESET}"
-        return f"{level} {text}"
+            return f"{colour}{level}{_RESET}{text.removeprefix(level)}"
+        is_green = self._colours and getattr(record, "is_done", False)
+        return f"{_GREEN}{text}{_RESET}" if is_green else text

@@ -146,7 +146,7 @@ def log_to_console(stream: TextIO) -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(ConsoleFormatter(colours=has_colours(stream)))
+        handler.setFormatter(ConsoleFormatter(colours=has_colours(stream), stream=stream))
         logger.addHandler(handler)
     for one in logger.handlers:
         if type(one) is logging.StreamHandler:

@@ -15,13 +15,17 @@ from ptm.cli.console import is_quiet, print_note
 from ptm.console.live_line import LiveLine
 from ptm.console.phases import listening_to
 from ptm.console.terminal import has_colours
+from ptm.console.wrapping import SEPARATOR
 from ptm.durations import clock
 
 SECONDS_BEFORE_LINES = 0.0
 """Until the first line, if the line is not live."""
 _SECONDS_BETWEEN_LINES = 10.0
-_SEPARATOR = " · "
 _UNKNOWN = "ETA -:--"
+_SECONDS_BEFORE_ETA, _SHARE_BEFORE_ETA = 5.0, 0.02
+"""The first items also take what is done once, such as loading code: their rate predicts little."""
+_SECONDS_WITHOUT_SHARE = 60.0
+"""After this time, the time left is shown at any share."""
 
 
 class ReadingProgress(Protocol):
@@ -118,7 +122,7 @@ class Progress:
             return
         self._next_line = now + _SECONDS_BETWEEN_LINES
         _, parts = self._share_and_parts()
-        print_note(f"{self._subject}: {_SEPARATOR.join(one for one in parts if one != _UNKNOWN)}")
+        print_note(f"{self._subject}: {SEPARATOR.join(one for one in parts if one != _UNKNOWN)}")
 
     def _share_and_parts(self) -> tuple[float | None, list[str]]:
         """The share that is done, and what the line says, as `line_of` takes them."""
@@ -134,9 +138,18 @@ class Progress:
             rate = count / seconds
             parts.append(f"{rate:,.{0 if rate >= 100 else 2}f} {unit}/s")
         parts += [self._phase, *self._details]
-        if total is None or not count:
-            return None if total is None else 0.0, [*parts, _UNKNOWN]
-        return count / total, [*parts, f"ETA {clock((total - count) * seconds / count)}"]
+        if total is None:
+            return None, [*parts, _UNKNOWN]
+        share = count / total
+        if not _is_predictable(share, seconds):
+            return share, [*parts, _UNKNOWN]
+        return share, [*parts, f"ETA {clock((total - count) * seconds / count)}"]
+
+
+def _is_predictable(share: float, seconds: float) -> bool:
+    """Whether the time left can be estimated from the share that took `seconds`."""
+    is_enough = share >= _SHARE_BEFORE_ETA and seconds >= _SECONDS_BEFORE_ETA
+    return is_enough or (share > 0 and seconds >= _SECONDS_WITHOUT_SHARE)
 
 
 def _number(count: float, unit: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ptm.console.terminal import are_same_terminal
+from ptm.console.wrapping import SEPARATOR
 from ptm.escaping import escaped
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _TIMES_PER_SECOND = 4
-_SEPARATOR = " · "
 _BAR, _SHORT_BAR = 20, 8
 """Columns of the bar, and those on a narrow terminal."""
 _NARROW = 60
@@ -142,7 +142,7 @@ class _AboveLine(io.TextIOBase):
         with self._lock:
             *lines, self._pending = (self._pending + text).split("\n")
             if lines:
-                # The terminal breaks long lines, so that a path can be copied from them.
+                # Lines are wrapped between words already, so that a path can be copied.
                 self._console.out("\n".join(lines), highlight=False)
         return len(text)
 
@@ -171,7 +171,7 @@ def line_of(share: float | None, parts: Sequence[str], *, width: int) -> Text:
     bar = 0 if share is None else _BAR if width >= _NARROW else _SHORT_BAR
     room -= bar + 1 if bar else 0
     left = [escaped(part) for part in parts]
-    while len(left) > 2 and cell_len(_SEPARATOR.join(left)) > room:
+    while len(left) > 2 and cell_len(SEPARATOR.join(left)) > room:
         del left[-2]
     line = Text(no_wrap=True, overflow="ellipsis")
     if share is not None:
@@ -179,6 +179,6 @@ def line_of(share: float | None, parts: Sequence[str], *, width: int) -> Text:
         line.append("━" * done, style="cyan")
         line.append("━" * (bar - done), style="bright_black")
         line.append(" ")
-    text = Text(_SEPARATOR.join(left))
+    text = Text(SEPARATOR.join(left))
     text.truncate(max(0, room), overflow="ellipsis")
     return line + text

@@ -7,6 +7,7 @@ offload, buckets and communication. A key that both give must have one value.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,26 @@ def ds_config(recipe: Recipe, batch: BatchPlan) -> dict[str, Any]:
     return with_run_folders(merged, Path(recipe.runs_dir) / recipe.name)
 
 
+def differences_from_recipe(recipe: Recipe, config: Mapping[str, Any]) -> list[str]:
+    """Why the ZeRO stage and the clipping in `config` are not those that the recipe requests.
+
+    `config`: the result of `ds_config`. Returns one sentence per difference.
+    """
+    found = []
+    path = find_ds_config(recipe.engine.deepspeed)
+    wanted, stage = zero_stage(_read(path)), zero_stage(config)
+    if stage != wanted:
+        found.append(
+            f"ZeRO stage {stage} replaces stage {wanted}, because one rank has nothing to partition"
+        )
+    norm = recipe.train.gradient_clipping
+    if norm and not config["gradient_clipping"]:
+        found.append(
+            f"gradient_clipping is 0, because ptm itself clips the gradients to a norm of {norm:g}"
+        )
+    return found
+
+
 def _check_zero_stage(config: dict[str, Any], path: Path) -> None:
     block = config.get("zero_optimization", {})
     stage = block.get("stage", 0) if isinstance(block, dict) else block
@@ -166,7 +187,7 @@ def _check_nvme(engine: EngineBlock, optimizer: Optimizer, config: dict[str, Any
         )
 
 
-def zero_stage(config: dict[str, Any]) -> int:
+def zero_stage(config: Mapping[str, Any]) -> int:
     """Return the ZeRO stage of a configuration; 0 if not given."""
     return int(config.get("zero_optimization", {}).get("stage", 0))
 

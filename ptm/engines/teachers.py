@@ -15,6 +15,7 @@ from ptm.interop.sources.open import open_source
 from ptm.model.build import build_plan
 from ptm.model.plain_model import PlainModel, loaded_model
 from ptm.recipe import DataRecipe, ModelRecipe
+from ptm.recipe.input_files import naming, teacher_key
 from ptm.text.tokenizers import Tokenizer
 from ptm.text.vocabulary import first_difference
 
@@ -72,11 +73,9 @@ def open_teachers(recipe: DataRecipe, tokenizer: Tokenizer) -> Teachers | None:
 
 def compatible_teacher_recipe(path: str, recipe: DataRecipe, tokenizer: Tokenizer) -> ModelRecipe:
     """Return the recipe of the teacher at `path`. Raises UserError if it does not fit `recipe`."""
-    try:
+    with naming(recipe, teacher_key(recipe)):
         theirs = open_source(path).recipe()
         vocabulary = theirs.tokenizer.load().vocabulary
-    except UserError as error:
-        raise UserError(f"objective.teacher: {error}") from error
     if vocabulary.tokens != tokenizer.vocabulary.tokens:
         raise UserError(
             f"objective.teacher: {path}: the teacher's vocabulary differs from "

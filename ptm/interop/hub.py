@@ -28,10 +28,10 @@ _WEIGHTS = (
 def looks_like_hub_id(name: str) -> bool:
     """Whether `name` can be a Hub model id (NAME or OWNER/NAME) and is not a local path.
 
-    A name below an existing folder (`runs/misspelt`) counts as a path.
+    A name below an existing folder (`models/misspelt`) or below `runs` counts as a path.
     """
     path = Path(name)
-    inside = len(path.parts) > 1 and Path(path.parts[0]).exists()
+    inside = len(path.parts) > 1 and (path.parts[0] == "runs" or Path(path.parts[0]).exists())
     return bool(_ID.fullmatch(name)) and not path.exists() and not inside
 
 

@@ -6,6 +6,7 @@ from ptm.errors import UserError
 from ptm.loading.index import TRAIN
 from ptm.recipe import DataRecipe
 from ptm.recipe.data_block import UNNAMED, StoreInput
+from ptm.recipe.input_files import OF_PREPROCESSING, check_files, naming
 from ptm.store.preprocess import Preprocessing
 from ptm.store.reader import TokenStore
 from ptm.text.corpus import find_corpus, recognise
@@ -18,9 +19,11 @@ from ptm.text.vocabulary import Vocabularies
 def preprocessing_of(recipe: DataRecipe, one: StoreInput) -> Preprocessing:
     """Return how a store of the recipe is made.
 
-    Raises UserError if a corpus file is missing or its format cannot be read.
+    Raises UserError if a file that the recipe names is missing, or a format cannot be read.
     """
-    files = find_corpus(one.corpus_patterns, field=one.corpus_key)
+    check_files(recipe, OF_PREPROCESSING)
+    with naming(recipe, one.corpus_key):
+        files = find_corpus(one.corpus_patterns, field=one.corpus_key)
     return Preprocessing(
         corpus=recognise(files, recipe.data.layout, one.reading),
         layout=recipe.data.layout,

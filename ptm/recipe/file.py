@@ -216,8 +216,17 @@ def recipe_yaml(recipe: ModelRecipe) -> str:
 
     URLs of corpora are without their secrets.
     """
-    data = with_shown_urls(recipe.model_dump(mode="json"))
-    ordered = {FORMAT_KEY: FORMAT, **{key: data[key] for key in sorted(data, key=_BLOCKS.index)}}
+    return yaml_of_blocks(recipe.model_dump(mode="json"), with_format=True)
+
+
+def yaml_of_blocks(data: Mapping[str, Any], *, with_format: bool = False) -> str:
+    """The JSON data of a recipe as YAML in the order of the blocks.
+
+    `with_format`: begin with the format number.
+    """
+    shown = with_shown_urls(data)
+    ordered = {FORMAT_KEY: FORMAT} if with_format else {}
+    ordered |= {key: shown[key] for key in sorted(shown, key=_BLOCKS.index)}
     return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 

@@ -44,6 +44,17 @@ class RecipeOrigin:
         """The dotted keys of the overrides, each once."""
         return tuple(dict.fromkeys(one.partition("=")[0] for one in self.overrides))
 
+    def place_of(self, key: str) -> str:
+        """`file:line: ` of the dotted `key` or its nearest parent, as the beginning of a message.
+
+        "" if the command line set the key, or if the recipe was not read from a file.
+        """
+        keys = key.split(".")
+        given = (one.split(".") for one in self.overridden)
+        if self.file is None or any(one == keys[: len(one)] for one in given):
+            return ""
+        return RecipeSource.parse(self.text, self.file).where(tuple(keys))
+
     def values(self) -> dict[str, Any]:
         """Dotted key -> value in the file. Raises UserError if the text is no recipe."""
         return dict(leaves(RecipeSource.parse(self.text, self.file or "the recipe").data, ""))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ptm.data.placement import DECODER_EXAMPLE_IDS, EXAMPLE_IDS
 from ptm.data.sides_apart import pack_sides_apart
-from ptm.engines.ds_config import ds_config
+from ptm.engines.ds_config import differences_from_recipe, ds_config
 from ptm.errors import UserError
 from ptm.loading.mixed import source_lines
 from ptm.loading.rows import PackedDataset
@@ -26,6 +26,7 @@ from ptm.plan import Plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import BatchPlan, batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
+from ptm.recipe.input_files import OF_TRAINING, check_files
 from ptm.runs.show_batch import decoded_rows
 from ptm.text.tokenizers import TokenizerConfig
 
@@ -67,6 +68,9 @@ def show(recipe: Recipe) -> Iterator[str]:
     yield from _batch(recipe, arithmetic)
     yield from _length(recipe)
     yield f"DeepSpeed: {json.dumps(config, indent=2)}"
+    differences = differences_from_recipe(recipe, config)
+    if differences:
+        yield f"In this config, {'; '.join(differences)}."
 
 
 def show_rows(recipe: Recipe) -> Iterator[str]:
@@ -74,6 +78,7 @@ def show_rows(recipe: Recipe) -> Iterator[str]:
 
     Raises UserError if the tokenizer or the store is missing.
     """
+    check_files(recipe, OF_TRAINING)
     train = open_training_rows(recipe, recipe.tokenizer.load())
     for name, rows in train.sources.items():
         if name != UNNAMED:

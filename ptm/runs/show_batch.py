@@ -23,8 +23,23 @@ def decoded_rows(rows: PackedDataset) -> Iterator[str]:
     batch = rows.micro_batch(chosen, np.zeros_like(chosen))
     counts = ", ".join(f"{name}: {count:,.6g}" for name, count in batch.counts.items())
     yield f"the first {len(chosen)} rows ({counts}):"
+    legend = _legend(rows.objective.view)
+    if legend:
+        yield f"  x<y>: {legend}"
     for row in range(len(chosen)):
         yield from _decoded_row(batch, row, rows.objective.view, rows.vocabularies)
+
+
+def _legend(view: BatchView) -> str:
+    """What `y` means behind a token `x`; "" if no token has a mark."""
+    meanings = []
+    if view.hidden is not None:
+        meanings.append("the model reads x and predicts y")
+    if view.tags is not None:
+        meanings.append("x begins a word with the tag y")
+    if view.span is not None:
+        meanings.append("x is the start or the end of the answer")
+    return "; ".join(meanings)
 
 
 def _decoded_row(

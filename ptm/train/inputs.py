@@ -21,6 +21,7 @@ from ptm.plan import Plan
 from ptm.recipe import BatchPlan, Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.recipe.data_block import StoreInput
+from ptm.recipe.input_files import OF_TRAINING, check_files, naming, start_key
 from ptm.store.reader import TokenStore
 from ptm.text.tokenizers import Tokenizer
 from ptm.train.validate import check_parts
@@ -64,13 +65,15 @@ def open_inputs(recipe: Recipe, *, ranks: int | None = None) -> TrainingInputs:
 
     `ranks`: number of ranks that will be started; by default, the number already launched.
     """
+    check_files(recipe, OF_TRAINING)
     tokenizer = recipe.tokenizer.load()
     batch = batches_of(recipe.train, recipe.engine, ranks=ranks)
     config = ds_config(recipe, batch)
     check_parts(recipe)
     if recipe.start is not None:
         # A Hub model is downloaded here; after that, `check_warm_start` finds it in the cache.
-        open_source(recipe.start.source)
+        with naming(recipe, start_key(recipe)):
+            open_source(recipe.start.source)
         check_warm_start(recipe, tokenizer)
     lacking = missing_for_offload(config)
     if lacking is not None:

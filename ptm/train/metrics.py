@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ptm.console.wrapping import SEPARATOR
 from ptm.durations import clock
 from ptm.engines.base import StepResult
 from ptm.engines.ranks import Ranks, all_reduce_sum
@@ -188,4 +189,4 @@ def console_line(
         if with_time_left:
             left = (steps - record["step"]) * record["step_seconds"]
             parts.append(f"ETA {clock(left)}")
-    return " · ".join(parts)
+    return SEPARATOR.join(parts)

@@ -22,6 +22,7 @@ from ptm.model.build import head_shape, training_plan
 from ptm.recipe import Recipe
 from ptm.recipe.batch import batches_of, total_steps
 from ptm.recipe.data_block import UNNAMED
+from ptm.recipe.input_files import missing_files, naming, start_key, teacher_key
 from ptm.text.corpus import find_corpus, recognise
 from ptm.text.corpus.remote import is_remote
 from ptm.text.tokenizers import Tokenizer
@@ -212,16 +213,7 @@ def _check_corpora(recipe: Recipe, *, remote: bool) -> Iterator[str]:
 
 
 def _missing_inputs(recipe: Recipe) -> Iterator[str]:
-    readers = {
-        "tokenizer": recipe.tokenizer,
-        "target_tokenizer": recipe.target_tokenizer,
-        "objective": recipe.objective,
-        "data.segmenter": recipe.data.segmenter,
-    }
-    for key, reader in readers.items():
-        for field, file in reader.input_files.items() if reader else ():
-            if not Path(file).is_file():
-                yield f'{key}.{field}: "{file}" is not a file.'
+    yield from missing_files(recipe)
     for one in recipe.data.corpora.values():
         if Path(one.store).exists():
             continue
@@ -233,13 +225,15 @@ def _missing_inputs(recipe: Recipe) -> Iterator[str]:
         yield f"{missing}; `ptm preprocess` creates it."
         local = [pattern for pattern in one.corpus_patterns if not is_remote(pattern)]
         try:
-            find_corpus(local, field=one.corpus_key)
+            with naming(recipe, one.corpus_key):
+                find_corpus(local, field=one.corpus_key)
         except UserError as error:
             yield str(error)
-    sources = [("init_from", recipe.start.source)] if recipe.start else []
-    sources += [("objective.teacher", path) for path in recipe.objective.teacher_sources]
+    sources = [(start_key(recipe), recipe.start.source)] if recipe.start else []
+    sources += [(teacher_key(recipe), path) for path in recipe.objective.teacher_sources]
     for key, path in sources:
         try:
-            open_source(path, download=False)
+            with naming(recipe, key):
+                open_source(path, download=False)
         except UserError as error:
-            yield f"{key}: {error}"
+            yield str(error)

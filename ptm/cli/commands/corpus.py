@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptm.cli.arguments import add_json, add_overrides, recipe_of
-from ptm.cli.console import print_done, print_result
+from ptm.cli.console import print_done, print_result, print_sentence
 from ptm.cli.progress import Progress
 from ptm.errors import EXIT_DONE, UserError
 
@@ -58,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
         print_result(json.dumps(as_json(report), ensure_ascii=False))
         return EXIT_DONE
     for line in report_lines(report):
-        print_result(line)
+        print_sentence(line)
     if page is not None:
         print_done(str(page))
     return EXIT_DONE

@@ -86,6 +86,7 @@ def _export(parsed: argparse.Namespace) -> list[str]:
     """Write the folder; return the lines about it."""
     from ptm.interop.hf.io.adapter_folder import export_adapter
     from ptm.interop.hf.io.export import export_to_huggingface
+    from ptm.interop.published_recipe import path_note
     from ptm.interop.sources.open import open_source
     from ptm.interop.uer.export import export_to_uer
 
@@ -94,7 +95,9 @@ def _export(parsed: argparse.Namespace) -> list[str]:
     if parsed.adapter:
         base, notes = export_adapter(source, parsed.out, base=parsed.base)
         what = f"the adapter of {parsed.run}, {source.description()}, for peft on {base}"
-        return [f"{parsed.out}: {what}", *notes]
+        if Path(base).exists():
+            notes += (f"adapter_config.json names the base model by its path here, {base}.",)
+        return [f"{parsed.out}: {what}", *notes, *path_note(source.recipe())]
     if parsed.to == "hf":
         notes = export_to_huggingface(
             source,
@@ -105,4 +108,5 @@ def _export(parsed: argparse.Namespace) -> list[str]:
     else:
         notes = export_to_uer(source, parsed.out)
     reader = {"hf": "transformers", "uer": "UER-py and TencentPretrain"}[parsed.to]
+    notes += path_note(source.recipe())
     return [f"{parsed.out}: {source.description()} of {parsed.run}, for {reader}", *notes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ptm.cli.arguments import add_recipe, recipe_of
-from ptm.cli.console import print_result_block
+from ptm.cli.console import print_result_block, print_sentence
 from ptm.errors import EXIT_DONE
 
 NAME = "show"
@@ -27,5 +27,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     recipe = recipe_of(parsed)
     for line in show_rows(recipe) if parsed.batch else show(recipe):
-        print_result_block(line)
+        # Only DeepSpeed's config has several lines.
+        printed = print_result_block if "\n" in line else print_sentence
+        printed(line)
     return EXIT_DONE

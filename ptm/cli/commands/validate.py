@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ptm.cli.arguments import add_recipe, recipe_of
-from ptm.cli.console import print_result, print_result_block
+from ptm.cli.console import print_result_block, print_sentence
 from ptm.errors import EXIT_DONE
 
 NAME = "validate"
@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
         lines.append(f"`ptm train` would not start now: {verdict.obstacle}")
     for line in lines:
         # As comments, so that the whole output is a recipe.
-        print_result(f"# {line}" if parsed.print else line)
+        print_sentence(line, prefix="# " if parsed.print else "")
     if parsed.print:
         print_result_block(recipe_yaml(recipe), end="")
     return EXIT_DONE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ptm.errors import UserError
 from ptm.interop.hub import hub_folder, looks_like_hub_id
 from ptm.interop.sources.base import ModelSource
+from ptm.interop.sources.mistaken import no_such_folder, similar_run
 from ptm.interop.sources.run import AveragedSource, RunSource
 from ptm.recipe.saved_files import RECIPE, WEIGHTS, read_recipe_data, with_own_tokenizers
 
@@ -29,12 +30,9 @@ def open_source(
     """
     folder = Path(path)
     if not folder.is_dir() and looks_like_hub_id(path):
-        folder = hub_folder(path, download=download)
+        folder = _from_hub(path, download=download)
     if not folder.is_dir():
-        raise UserError(
-            f'"{path}" is not a folder. A model is a run (runs/NAME), an export, an output folder '
-            "of `ptm import` or a model id on the Hub."
-        )
+        raise UserError(no_such_folder(path))
     if (folder / "checkpoints").is_dir():
         if average is not None:
             return AveragedSource(folder, step=step, count=average)
@@ -61,6 +59,20 @@ def open_source(
         f"{folder}: the folder is not a model: it contains no checkpoints/ (a run), no "
         f"config.json (an export) and no {WEIGHTS} (an import)."
     )
+
+
+def _from_hub(name: str, *, download: bool) -> Path:
+    """The folder in the Hub's cache. A misspelt run is an error at once, without the network."""
+    run = similar_run(name) if download else None
+    if run is None:
+        return hub_folder(name, download=download)
+    try:
+        return hub_folder(name, download=False)
+    except UserError as error:
+        raise UserError(
+            f'{name}: no such run. Did you mean "{run}"? If {name} is a model on the Hub, run '
+            f"`hf download {name}` first."
+        ) from error
 
 
 class ImportedSource(ModelSource):

@@ -12,13 +12,14 @@ from torch import Tensor
 from ptm.components.objectives import Objective
 from ptm.errors import UserError
 from ptm.interop.folders import new_folder
+from ptm.interop.published_recipe import exported_yaml
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.uer.config import uer_config
 from ptm.interop.uer.expressible import check_expressible
 from ptm.interop.uer.names import to_uer
 from ptm.interop.uer.norms import norm_note
 from ptm.interop.uer.tables import check_waves, tables_to_uer
-from ptm.recipe import ModelRecipe, recipe_yaml
+from ptm.recipe import ModelRecipe
 from ptm.recipe.saved_files import TARGET_TOKENIZER
 from ptm.text.tokenizers import TokenizerConfig
 
@@ -49,7 +50,7 @@ def export_to_uer(source: ModelSource, out: Path) -> tuple[str, ...]:
         for name, content in files.items():
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(content)
-        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        (aside / "recipe.yaml").write_text(exported_yaml(recipe), encoding="utf-8")
     note = norm_note(recipe.model, tensors)
     return () if note is None else (note,)
 

@@ -15,6 +15,7 @@ from ptm.loading.splits import open_evaluation_rows, open_training_rows
 from ptm.loading.stores import preprocessing_of
 from ptm.recipe import Recipe
 from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
+from ptm.recipe.input_files import OF_TRAINING, check_files
 from ptm.runs.corpus.counts import CUTTING_LAYOUTS, Repeated, StoreCounts, count_store
 from ptm.runs.corpus.findings import findings_of, tag_findings
 from ptm.runs.corpus.lengths import RowFill
@@ -142,6 +143,7 @@ def report_recipe(recipe: Recipe) -> CorpusReport:
 
     Raises UserError if a store is missing or was not made for this recipe.
     """
+    check_files(recipe, OF_TRAINING)
     tokenizer = recipe.tokenizer.load()
     train = open_training_rows(recipe, tokenizer)
     evaluation = open_evaluation_rows(recipe, tokenizer)

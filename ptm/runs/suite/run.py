@@ -79,8 +79,9 @@ class Suite:
         self._plan.folder.mkdir(parents=True, exist_ok=True)
         with _locked(self._plan.folder / "lock"), Commands() as commands:
             self._write()
-            for task in self._tasks:
-                code = self._run_task(commands, task)
+            for number, task in enumerate(self._tasks, start=1):
+                place = f"task {number} of {len(self._tasks)}: {task.name}"
+                code = self._run_task(commands, task, place)
                 if code in STOPPED_CODES or commands.code is not None:
                     return code if commands.code is None else commands.code
                 if code != EXIT_DONE:
@@ -97,15 +98,18 @@ class Suite:
     def _write(self) -> None:
         write_tables(self._plan.folder, self.results(), model=self._plan.model)
 
-    def _run_task(self, commands: Commands, task: Task) -> int:
+    def _run_task(self, commands: Commands, task: Task, place: str) -> int:
+        """Run the seeds that are left; return the exit code. `place`: the task in messages."""
         left = [seed for seed in self._seeds if seed not in self._finished(task)]
+        if not left:
+            self._echo(f"{place}: done already")
         if left and not task.has_stores:
-            self._echo(f"{task.name}: preprocessing")
+            self._echo(f"{place}: preprocessing")
             code = commands.run(["preprocess", *task.arguments(left[0])])
             if code != EXIT_DONE:
                 return code
         for seed in left:
-            self._echo(f"{task.name}: seed {seed} of {self._plan.seeds}")
+            self._echo(f"{place}: seed {seed} of {self._plan.seeds}")
             code = self._train(commands, task, seed)
             if code == EXIT_DONE:
                 code = self._evaluate(commands, task, seed)

@@ -169,7 +169,9 @@ def test_the_adapter_of_a_classifier_brings_its_head(
     found = logits(WAYS[way](theirs.eval(), adapter))
     torch.testing.assert_close(found, merged, rtol=0, atol=1e-5)
     card = (adapter / "README.md").read_text(encoding="utf-8")
-    assert f'AutoModelForSequenceClassification.from_pretrained("{base}", num_labels=3)' in card
+    assert (
+        f'AutoModelForSequenceClassification.from_pretrained("{base.name}", num_labels=3)' in card
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -95,14 +95,18 @@ MISTAKES = {
     "no lexicon": (
         ["train"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
-        r"/nowhere.txt: cannot be read: No such file",
+        r'objective\.masking\.lexicon: "/nowhere.txt" is not a file',
     ),
     "no lexicon among the inputs": (
         ["validate", "--inputs"],
         ["objective.masking={unit: phrase, lexicon: /nowhere.txt}"],
         r'objective\.masking\.lexicon: "/nowhere.txt" is not a file',
     ),
-    "no vocabulary": (["train"], ["tokenizer.vocab=/nowhere.txt"], r"/nowhere.txt: cannot be read"),
+    "no vocabulary": (
+        ["train"],
+        ["tokenizer.vocab=/nowhere.txt"],
+        r'tokenizer\.vocab: "/nowhere.txt" is not a file\. Give .* tokenizer\.vocab=PATH',
+    ),
     "other size": (["train"], ["tokenizer.size=99"], r"has \d+ tokens.*tokenizer.size is 99"),
     "no such engine": (
         ["train"],

@@ -77,7 +77,9 @@ def test_every_store_of_a_recipe_is_reported_with_its_examples(
     for store in list(stores.values())[:2]:
         train = store["examples"][0]
         assert f"({train['examples']:,} examples, {train['tokens']:,} tokens" in shown
-    assert stores["data.corpus.english"]["sample"][1].startswith("row 0, example 1: [CLS] ")
+    _, legend, first, *_ = stores["data.corpus.english"]["sample"]
+    assert legend == "x<y>: the model reads x and predicts y"
+    assert first.startswith("row 0, example 1: [CLS] ")
 
 
 def test_the_strings_of_unknown_tokens_are_found_in_the_corpus(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ptm.cli import main
-from ptm.engines.ds_config import ds_config, known_keys
+from ptm.engines.ds_config import differences_from_recipe, ds_config, known_keys
 from ptm.errors import EXIT_DONE, EXIT_USER, UserError
 from ptm.recipe import Recipe, batch_plan
 
@@ -53,6 +53,25 @@ def test_values_of_the_recipe_are_written_to_the_configuration(merged: Merged) -
     assert config["gradient_accumulation_steps"] == 2
     assert config["gradient_clipping"] == 0.5
     assert config["bf16"]["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("ranks", "precision", "found"),
+    [
+        (1, "fp32", ["ZeRO stage 0 replaces stage 1", "gradients to a norm of 0.5"]),
+        (2, "fp32", []),
+        (1, "bf16", []),
+    ],
+)
+def test_what_the_configuration_changes_of_the_recipe_is_explained(
+    load: Load, ranks: int, precision: str, found: list[str]
+) -> None:
+    overrides = (f"engine.precision={precision}", "train.gradient_clipping=0.5")
+    recipe = load("engine.deepspeed=zero1", *overrides)
+    batch = batch_plan(global_batch_size=8, max_micro_batch_size=4, ranks=ranks)
+    sentences = differences_from_recipe(recipe, ds_config(recipe, batch))
+    assert len(sentences) == len(found)
+    assert all(part in one for part, one in zip(found, sentences, strict=True))
 
 
 def test_settings_owned_by_the_json_are_kept(merged: Merged) -> None:

@@ -78,7 +78,12 @@ def test_the_steps_of_an_average_are_in_the_output_and_the_model_card(
     out = tmp_path / "out"
     assert main(["export", str(run), str(out), "--to", "hf", "--average", "3"]) == EXIT_DONE
     assert "10, 20, 25" in capsys.readouterr().out
-    assert "10, 20, 25" in (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "10, 20, 25" in card
+    assert "null" not in card
+    # No file of a published folder names a path of this machine.
+    texts = [path for path in out.iterdir() if path.suffix in (".json", ".yaml", ".md", ".txt")]
+    assert not [path for path in texts if str(tmp_path.parent) in path.read_text(encoding="utf-8")]
     there = load_file(out / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
     tables = (w["word_embedding.weight"].double() for w in weights.values())
     mean = sum(tables, start=torch.zeros((), dtype=torch.float64)) / 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -126,6 +127,54 @@ def test_paths_are_not_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not looks_like_hub_id(name), name
     for name in ("bert-base-chinese", "hfl/chinese-roberta-wwm-ext", "nghuyong/ernie-1.0-base-zh"):
         assert looks_like_hub_id(name), name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("runs/quickstrat", 'runs/quickstrat: no such run. Did you mean "runs/quickstart"?'),
+        ("runs/other", "runs/other: no such run. `ptm runs runs` lists the runs."),
+        ("rnus/quickstart", 'rnus/quickstart: no such run. Did you mean "runs/quickstart"?'),
+        ("quickstart", 'quickstart: no such run. Did you mean "runs/quickstart"?'),
+        ("a/b/quickstart", '"a/b/quickstart" is not a folder.'),
+        ("exports/smal", 'exports/smal: no such folder. Did you mean "exports/small"?'),
+    ],
+)
+def test_a_misspelt_run_is_an_error_without_the_network(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "quickstart" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "exports" / "small").mkdir(parents=True)
+    requests = []
+
+    def download(name: str, *, local_files_only: bool, **_: object) -> str:
+        requests.append(local_files_only)
+        raise LocalEntryNotFoundError("x")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        open_source(name)
+    assert False not in requests
+
+
+def test_without_any_runs_a_name_below_runs_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"^runs/a: no such run\. The folder runs does not exist\.$"
+    ):
+        open_source("runs/a")
+
+
+def test_a_cached_model_with_the_name_of_a_run_is_opened(
+    tmp_path: Path, cache: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "tiny-bert" / "checkpoints").mkdir(parents=True)
+    there = cached(cache, "tiny-bert", theirs)
+    assert open_source("tiny-bert").folder == there
 
 
 def test_checking_the_inputs_downloads_nothing(

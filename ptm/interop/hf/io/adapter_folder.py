@@ -23,12 +23,13 @@ from ptm.interop.hf.io.adapter import (
 from ptm.interop.hf.io.export import exported_recipe, family_for
 from ptm.interop.hf.io.tokenizer import write_json
 from ptm.interop.hub import looks_like_hub_id
+from ptm.interop.published_recipe import exported_yaml, last_part
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.open import open_source
 from ptm.interop.sources.run import AveragedSource, RunSource
 from ptm.interop.weights_file import write_safetensors
 from ptm.model.build import training_plan
-from ptm.recipe import Recipe, recipe_yaml
+from ptm.recipe import Recipe
 
 
 def export_adapter(
@@ -90,9 +91,10 @@ def write_adapter(
         write_safetensors(
             aside / WEIGHTS, peft_tensors(matrices, trained), metadata={"format": "pt"}
         )
-        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        (aside / "recipe.yaml").write_text(exported_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(
-            _card(out.name, base, recipe, loader=family.auto_class), encoding="utf-8"
+            _card(out.name, last_part(base, is_model=True), recipe, loader=family.auto_class),
+            encoding="utf-8",
         )
 
 

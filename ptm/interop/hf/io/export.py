@@ -20,10 +20,11 @@ from ptm.interop.hf.heads import head_for
 from ptm.interop.hf.io.sentence_transformers import NOTE, write_sentence_transformers
 from ptm.interop.hf.io.tokenizer import SpecialTokens, write_json, write_tokenizer
 from ptm.interop.hf.with_head import FamilyWithHead
+from ptm.interop.published_recipe import differences_yaml, exported_yaml
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.text_length import longest_text
 from ptm.interop.weights_file import write_bin, write_safetensors
-from ptm.recipe import ModelRecipe, Recipe, recipe_yaml
+from ptm.recipe import ModelRecipe, Recipe
 from ptm.text.vocabulary import Vocabulary
 
 _GENERATION_KEYS = (
@@ -98,7 +99,7 @@ def export_to_huggingface(
         if isinstance(recipe.objective, EmbeddedTexts):
             width, longest_one = recipe.model.encoder.hidden_size, longest_text(source)
             write_sentence_transformers(aside, recipe.objective, width=width, longest=longest_one)
-        (aside / "recipe.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+        (aside / "recipe.yaml").write_text(exported_yaml(recipe), encoding="utf-8")
         (aside / "README.md").write_text(card, encoding="utf-8")
     return notes
 
@@ -184,7 +185,8 @@ def model_card(recipe: ModelRecipe, source: ModelSource, *, name: str, loader: s
         f"{source.description()}).\n\n"
         f"```python\n{code}```\n\n"
         f"{note}\n\n"
-        f"{table}## Recipe\n\n```yaml\n{recipe_yaml(recipe)}```\n"
+        f"{table}## Recipe\n\nThe fields that differ from their defaults:\n\n"
+        f"```yaml\n{differences_yaml(recipe)}```\n"
     )
 
 

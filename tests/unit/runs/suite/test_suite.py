@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import statistics
 import subprocess
@@ -120,8 +121,9 @@ def test_the_table_has_mean_and_deviation_of_what_evaluate_measures(
     folder: Path, commands: InProcess, capsys: Capture
 ) -> None:
     words = words_of(folder, "whole", "--seeds", "2")
-    code, lines, _ = run_command(words, capsys)
+    code, lines, errors = run_command(words, capsys)
     assert code == EXIT_DONE
+    assert "task 2 of 2: tags: seed 1 of 2" in errors
     table = [line.split() for line in lines[-4:]]
     assert table[0] == ["task", "set", "metric", "mean", "deviation", "seeds", "seconds"]
     data = json.loads((folder / "whole" / "results.json").read_text())
@@ -221,8 +223,8 @@ def test_all_wrong_recipes_are_reported_before_anything_starts(
     assert (code, lines, commands.started) == (EXIT_USER, [], [])
     found = errors.splitlines()
     assert len(found) == 4
-    assert found[0].startswith(f"ptm: {wrong}/a.yaml: data.corpus: ")
-    assert found[1].startswith(f"{wrong}/a.yaml: data.evaluation.test.corpus: ")
+    assert re.match(rf"ptm: {wrong}/a\.yaml:\d+: data\.corpus: ", found[0])
+    assert re.match(rf"{wrong}/a\.yaml:\d+: data\.evaluation\.test\.corpus: ", found[1])
     assert f"{tmp_path}/columns.tsv:1: " in found[2]
     assert found[3].startswith(f"{wrong}/c.yaml: checkpoint.best: is not set")
     assert not (folder / "wrong").exists()
