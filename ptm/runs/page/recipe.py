@@ -44,9 +44,9 @@ class Field:
 
 
 def recipe_section(run: Path) -> str:
-    """The HTML of the section. Raises UserError if a file of the run is damaged."""
+    """The HTML of the section. Raises UserError if the recipe of the run is damaged."""
     data = read_recipe_data(run / RECIPE)
-    environment = read_environment(run)
+    environment = read_environment(run, damage=[])
     origin = environment.recipe.origin if environment and environment.recipe else None
     try:
         recipe = recipe_from_data(data, Recipe, name=str(run / RECIPE))

@@ -122,6 +122,28 @@ def test_several_runs_share_their_charts(run: Path, tmp_path: Path) -> None:
         write_report([run, run])
 
 
+def test_what_is_damaged_is_left_out_and_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Curves and recipe are whole: the page of a long training is not lost for one line."""
+    (run / "environment.json").write_text("{", encoding="utf-8")
+    (run / "samples.jsonl").write_text("{<\n", encoding="utf-8")
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{broken\n" + json.dumps(reports(50)[0]) + "\n")
+    (run / "evaluations").mkdir()
+    (run / "evaluations" / "dev.json").write_text("[]", encoding="utf-8")
+    places = ("environment.json:", "metrics.jsonl:7:", "samples.jsonl:1:", "dev.json:")
+    other = write_run(tmp_path / "two", "train.steps=50", records=reports(10, 30), log=LOG)
+    for runs in ([run], [run, other]):
+        out = tmp_path / "page.html"
+        assert main(["report", *map(str, runs), "--out", str(out)]) == EXIT_DONE
+        warnings, page = capsys.readouterr().err, out.read_text(encoding="utf-8")
+        for place in places:
+            assert f"{run}/" in warnings and place in warnings and place in page
+        assert data_of(page)["charts"][0]["lines"][0]["steps"] == [10, 20, 40, 50]
+    assert "50 of 40 steps" in report_page([run])
+
+
 @pytest.fixture
 def address(run: Path) -> Iterator[str]:
     """The address of the page of `run`, while it is served."""
