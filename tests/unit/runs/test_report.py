@@ -176,6 +176,32 @@ def test_the_live_page_follows_the_run(run: Path, address: str) -> None:
         urllib.request.urlopen(f"{address}recipe.yaml", timeout=10)
 
 
+def test_the_live_page_answers_only_requests_to_this_machine(address: str) -> None:
+    """A page of the network whose name leads to 127.0.0.1 must not read the report."""
+    port = address.rstrip("/").rpartition(":")[2]
+
+    def status(host: str) -> int:
+        try:
+            request = urllib.request.Request(address, headers={"Host": host})
+            return int(urllib.request.urlopen(request, timeout=10).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    for name in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST"):
+        assert status(f"{name}:{port}") == 200
+    for host in (f"evil.example:{port}", "localhost", "127.0.0.1:1", f"localhost.evil:{port}"):
+        assert status(host) == 403
+
+
+def test_the_live_page_waits_for_reports_that_are_gone(run: Path, address: str) -> None:
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+        urllib.request.urlopen(address, timeout=10)
+    text = caught.value.read().decode()
+    assert "metrics.jsonl does not exist" in text
+    assert 'http-equiv="refresh"' in text
+
+
 def test_wrong_uses_are_errors(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
