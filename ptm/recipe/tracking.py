@@ -9,7 +9,6 @@ from pydantic import Field
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveInt
 from ptm.validation import text_of
 
-
 WandbProject = Annotated[
     str, text_of(r"^[^/\\#?%:]{1,128}$", r"have 1 to 128 characters, and none of / \ # ? % :")
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from ptm.counted import counted
 from ptm.train.diagnoses import DiagnosisFile
 
 _MOST_LABELS = 20
@@ -37,7 +38,7 @@ def _labels(found: DiagnosisFile) -> str:
         for one in kept
     ]
     left = len(found.labels) - len(kept)
-    note = f"<p>{left:,} rarer labels are left out.</p>" if left else ""
+    note = f"<p>{counted(left, 'rarer label is', 'rarer labels are')} left out.</p>" if left else ""
     return _table(("label", "precision", "recall", "F1", "number"), rows) + note
 
 

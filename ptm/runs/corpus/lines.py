@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from unicodedata import category
 
+from ptm.counted import counted, singular
 from ptm.runs.corpus.counts import StoreCounts, lengths_of
 from ptm.runs.corpus.lengths import LengthHistogram
 from ptm.runs.corpus.report import CorpusReport, ExampleCounts, StoreReport
@@ -65,11 +66,12 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
 
 def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
-    counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
+    counts, tokens = store.counts, counted(store.counts.tokens, "token")
     if store.layout in NOUNS:
-        return f"{counts.documents:,} {NOUNS[store.layout]}, {tokens}"
+        noun = NOUNS[store.layout]
+        return f"{counted(counts.documents, singular(noun), noun)}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
-    return f"{counts.documents:,} documents, {sentences}{tokens}"
+    return f"{counted(counts.documents, 'document')}, {sentences}{tokens}"
 
 
 def summary_lines(store: TokenStore) -> Iterator[str]:
@@ -102,7 +104,7 @@ def percent(share: float) -> str:
 def left_out(counts: StoreCounts) -> str:
     """The lines and documents that were left out, by reason."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.left_out.items())
-    total = "" if counts.lines is None else f" of {counts.lines:,} lines"
+    total = "" if counts.lines is None else f" of {counted(counts.lines, 'line')}"
     return f"left out{total}: {reasons or 'nothing'}"
 
 
@@ -112,8 +114,8 @@ def duplicates(counts: StoreCounts) -> str:
     if not found.copies:
         return "duplicates: none"
     return (
-        f"duplicates: {found.copies:,} documents ({percent(found.copies / counts.documents)}) "
-        f"repeat {found.repeated:,} others exactly"
+        f"duplicates: {counted(found.copies, 'document')} ({percent(found.copies / counts.documents)}) "
+        f"{'repeats' if found.copies == 1 else 'repeat'} {counted(found.repeated, 'other')} exactly"
     )
 
 
@@ -178,7 +180,7 @@ def _table(cells: Sequence[Sequence[str]]) -> Iterator[str]:
 def example_counts(examples: ExampleCounts) -> str:
     """The examples of one split."""
     kept = (
-        f"{examples.split}: {examples.examples:,} examples per epoch in {examples.rows:,} rows, "
+        f"{examples.split}: {counted(examples.examples, 'example')} per epoch in {counted(examples.rows, 'row')}, "
         f"{percent(examples.fill)} of the cells filled"
     )
     if examples.changes:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
+from ptm.counted import counted
 from ptm.runs.page.data import Chart, Line, Mark
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -123,8 +124,8 @@ def _marks(marks: Sequence[Mark]) -> str:
         f'<li class="mark {mark.kind}">{html.escape(mark.text)}</li>' for mark in marks
     )
     return (
-        f"<h2>Events</h2><details{' open' if len(marks) <= _FEW_MARKS else ''}><summary>{len(marks):,} "
-        f'events, the vertical lines of the charts</summary><ul class="events">{rows}</ul></details>'
+        f"<h2>Events</h2><details{' open' if len(marks) <= _FEW_MARKS else ''}><summary>"
+        f'{counted(len(marks), "event, a vertical line", "events, the vertical lines")} of the charts</summary><ul class="events">{rows}</ul></details>'
     )
 
 

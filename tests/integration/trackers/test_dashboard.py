@@ -65,11 +65,7 @@ def test_the_definition_has_all_sections_and_panels(
     capsys.readouterr()
     again = tmp_path / "again.json"
     assert main(["dashboard", *arguments[:-1], str(again), "--print"]) == EXIT_DONE
-    assert (
-        capsys.readouterr().out
-        == again.read_text(encoding="utf-8")
-        == out.read_text(encoding="utf-8")
-    )
+    assert capsys.readouterr().out == again.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
