@@ -104,7 +104,7 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def fitting_table(found: Sequence[RunStatus], console: Console) -> Group:
-    """The table of as many runs as the terminal has lines for, and the reasons of those.
+    """The table of as many runs as the terminal has lines for, and their reasons.
 
     Those that are running come before others, and newer ones before older ones.
     """
@@ -118,7 +118,7 @@ def fitting_table(found: Sequence[RunStatus], console: Console) -> Group:
 
 
 def _view(found: Sequence[RunStatus], shown: Sequence[int], width: int) -> Group:
-    """The table of some runs, the number of the others, and the reasons of those shown."""
+    """The table of some runs, the number of the others, and the reasons of the runs shown."""
     from rich.console import Group
     from rich.text import Text
 

@@ -21,7 +21,7 @@ def damage_of(run: Path) -> list[str]:
     """A sentence for each damaged file or line of a run, with its place; at most 21."""
     damage: list[str] = []
     for read in (read_environment, read_metrics, read_samples, read_diagnoses):
-        read(run, damage=damage)  # type: ignore[operator]
+        read(run, damage=damage)
     more = len(damage) - _MOST
     return [*damage[:_MOST], *([f"{run}: {more} more." ] if more > 0 else [])]
 

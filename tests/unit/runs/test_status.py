@@ -17,7 +17,7 @@ from rich.console import Console
 from ptm.cli.commands.runs import fitting_table
 from ptm.cli.program import run_program
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_STOPPED, EXIT_USER
-from ptm.runs.status import RunStatus, run_status, run_statuses
+from ptm.runs.status import RunStatus, State, run_status, run_statuses
 from tests.support.run_folders import write_rank, write_run
 
 TRAIN = {"step": 40, "split": "train", "loss": 2.5, "tokens_per_second": 1000.0}
@@ -146,9 +146,11 @@ def test_json_has_the_same_states(run: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_watch_shows_running_and_newest_runs_where_not_all_have_room(run: Path) -> None:
+    many: list[State] = ["done"] * 20
+    states: list[State] = ["died", "running", *many, "died", "done"]
     found = [
         RunStatus(run.parent / f"run{number:02}", state, reason="killed" * (state == "died"))
-        for number, state in enumerate(["died", "running", *["done"] * 20, "died", "done"])
+        for number, state in enumerate(states)
     ]
 
     def screen(rows: int) -> list[str]:

@@ -221,7 +221,7 @@ def test_tags_that_the_model_does_not_have_are_not_scored(
     _, _, errors = run_command(["predict", str(run), str(file)], capsys)
     assert "1 sentence has tags that the model does not have" in errors
     assert f'{file}:2: "B-LOCK" is not one of the tags' in errors
-    assert errors.rstrip().endswith("on 1 words of 1 sentences")
+    assert errors.rstrip().endswith("on 1 word of 1 sentence")
 
 
 def test_options_of_other_models_are_errors(
