@@ -26,6 +26,7 @@ from ptm.cli.once import report_error_once
 from ptm.cli.overview import overview
 from ptm.console.terminal import has_colours
 from ptm.errors import (
+    EXIT_DONE,
     EXIT_FAULT,
     EXIT_INTERRUPTED,
     EXIT_USER,
@@ -94,8 +95,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         print_error("ptm: interrupted")
         return EXIT_INTERRUPTED
     except OutputError as error:
-        if not error.by_reader:
-            print_error(f"ptm: {error}")
+        if error.by_reader:
+            return EXIT_DONE
+        print_error(f"ptm: {error}")
         return EXIT_USER
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

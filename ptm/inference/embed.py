@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptm.counted import counted
 from ptm.errors import UserError
 from ptm.inference.text_batches import TextBatch, read_texts, text_batches
 from ptm.interop.sources.base import ModelSource
@@ -166,8 +167,9 @@ class Embedder:
         if not self.cut:
             return []
         return [
-            f"{self.cut:,} texts were longer than {self._longest} tokens and were cut at their "
-            f"ends, as {self._limit} says."
+            f"{counted(self.cut, 'text was', 'texts were')}"
+            f" longer than {self._longest} tokens and cut at "
+            f"the end, as {self._limit} says."
         ]
 
     def _hidden(self, ids: Sequence[Sequence[int]]) -> Iterator[tuple[TextBatch, Tensor]]:

@@ -46,7 +46,7 @@ def read_hostfile(path: Path) -> Slots:
             )
         if not is_host_name(host):
             raise UserError(
-                f'{at}: "{host}" is not a valid host name: letters, digits and ".", "-", "_", or '
+                f'{at}: "{host}" is not a valid host name: a-z, A-Z, 0-9 and ".", "-", "_", or '
                 "an IP address; user@host is possible."
             )
         if host in found:

@@ -136,8 +136,10 @@ def _check_recipe(options: Options, target: Target) -> tuple[Path, Path, bool]:
     from ptm.recipe.batch import batches_of
     from ptm.train.inputs import open_inputs
     from ptm.train.run_folder import RunFolder
+    from ptm.train.trackers import check_packages
 
     recipe = load_recipe(options.recipe, options.overrides)
+    check_packages(recipe)
     batches_of(recipe.train, recipe.engine, ranks=target.ranks)
     open_inputs(recipe, ranks=target.ranks)
     folder = RunFolder(recipe)

@@ -73,8 +73,13 @@ class TrainingLength(Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("set exactly one of steps and epochs")
+        if self.steps is None and self.epochs is None:
+            raise ValueError("set exactly one of steps and epochs; neither is set")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError(
+                "set exactly one of steps and epochs; both are set. train.epochs=null keeps steps "
+                f"= {self.steps}, and train.steps=null keeps epochs = {self.epochs:g}"
+            )
         return self
 
 
@@ -195,7 +200,7 @@ class Recipe(DataRecipe):
         str,
         text_of(
             r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-            "have only letters, digits, `.`, `_` and `-`, and begin with a letter or a digit",
+            "have only a-z, A-Z, 0-9, `.`, `_` and `-`, and begin with a letter or a digit",
         ),
     ]
     """The run's folder is `runs_dir/name`."""

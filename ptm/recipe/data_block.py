@@ -22,7 +22,7 @@ SetName = Annotated[
     str,
     text_of(
         r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
-        "have only letters, digits, `_` and `-`, and begin with a letter or a digit",
+        "have only a-z, A-Z, 0-9, `_` and `-`, and begin with a letter or a digit",
     ),
 ]
 

@@ -144,7 +144,7 @@ def _sentence(errors: Sequence[dict[str, Any]], source: RecipeSource, recipe: ty
         what = f"{given}{message[0].lower()}{message[1:]}"
         what = what if what.endswith("?") else what + "."
     dotted = ".".join(str(part) for part in key) or "the recipe"
-    return f"{source.where(key)}{dotted}: {what}"
+    return f"{source.where(key, what)}{dotted}: {what}"
 
 
 def _written_path(location: Sequence[str | int], data: Any) -> Key:

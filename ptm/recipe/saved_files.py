@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,12 +19,15 @@ from ptm.text.tokenizers.files import block_with_copies
 TOKENIZER, TARGET_TOKENIZER = "tokenizer", "target_tokenizer"
 """The folders of a run (or an import) that hold copies of its tokenizers' files."""
 WEIGHTS, RECIPE, EVENTS = "weights.safetensors", "recipe.yaml", "events.jsonl"
+METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 """The sample predictions of a run."""
 EVALUATIONS = "evaluations"
 """The folder of a run with a file per evaluation set."""
 _RECIPE_BYTES = MEGABYTE
 _LINES_BYTES = 128 * MEGABYTE
+
+M = TypeVar("M", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
@@ -83,23 +86,43 @@ class Environment(BaseModel):
     """The recipe file of the last start and its overrides; earlier versions did not write it."""
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
+def read_metrics(run: Path, *, damage: list[str] | None = None) -> list[dict[str, Any]]:
     """The records of a run's metrics.jsonl; a last line that a kill left incomplete is skipped.
 
-    Raises UserError for any other line that is damaged.
+    `damage`: as in `read_lines_of_run`.
     """
-    path = run / "metrics.jsonl"
-    records = []
+    lines = read_lines_of_run(run / METRICS, MetricsRecord, damage=damage)
+    return [line.model_dump(exclude_unset=True) for line in lines]
+
+
+def read_lines_of_run(path: Path, model: type[M], *, damage: list[str] | None = None) -> list[M]:
+    """The lines of a file of a run, such as metrics.jsonl; empty without the file.
+
+    A last line that a kill left incomplete is skipped. With `damage`, other lines that are damaged
+    are left out, and a sentence about each is appended to it. Without, they raise UserError.
+    """
+    found = []
     try:
-        for number, line in read_json_lines(path, MetricsRecord, limit=_LINES_BYTES):
-            if isinstance(line, FileContentError):
+        for number, line in read_json_lines(path, model, limit=_LINES_BYTES):
+            if not isinstance(line, FileContentError):
+                found.append(line)
+            elif damage is None:
                 raise UserError(f"{path}:{number}: the line is damaged ({line}). Remove it.")
-            records.append(line.model_dump(exclude_unset=True))
+            else:
+                damage.append(f"{path}:{number}: the line is damaged ({line}).")
     except FileNotFoundError:
         return []
     except (OSError, FileContentError) as error:
-        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
-    return records
+        report_damage(path, error, damage)
+    return found
+
+
+def report_damage(path: Path, error: OSError | FileContentError, damage: list[str] | None) -> None:
+    """Append a sentence about a damaged file to `damage`, or raise UserError if it is None."""
+    sentence = f"{path}: the file is damaged: {reason_of(error)}."
+    if damage is None:
+        raise UserError(sentence) from error
+    damage.append(sentence)
 
 
 def lines_up_to(path: Path, step: int) -> list[str]:
@@ -125,15 +148,19 @@ def lines_up_to(path: Path, step: int) -> list[str]:
     return kept
 
 
-def read_environment(run: Path) -> Environment | None:
-    """The environment.json of a run, or None without one. Raises UserError if it is damaged."""
+def read_environment(run: Path, *, damage: list[str] | None = None) -> Environment | None:
+    """The environment.json of a run, or None without one.
+
+    If it is damaged, a sentence is appended to `damage`. Raises UserError without `damage`.
+    """
     path = run / "environment.json"
     try:
         return read_json(path, Environment, limit=MEGABYTE)
     except FileNotFoundError:
         return None
     except (OSError, FileContentError) as error:
-        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
+        report_damage(path, error, damage)
+        return None
 
 
 def read_recipe_data(path: Path) -> dict[str, Any]:

@@ -153,12 +153,21 @@ class RecipeSource:
         block[keys[-1]] = value
         self._overrides.append((tuple(keys), argument))
 
-    def where(self, key: Key) -> str:
-        """`file:line: `, or the override that set `key` or its nearest parent, as a prefix."""
-        for path, argument in reversed(self._overrides):
-            shared = min(len(path), len(key))
-            if shared and path[:shared] == key[:shared]:
-                return f'"{argument}": '
+    def where(self, key: Key, message: str = "") -> str:
+        """`file:line: `, or the override that set `key` or its nearest parent, as a prefix.
+
+        `message`: what is wrong with a block. Of the overrides inside the block, one of a field
+        that it names takes precedence.
+        """
+        found = [
+            (path, argument)
+            for path, argument in reversed(self._overrides)
+            if (shared := min(len(path), len(key))) and path[:shared] == key[:shared]
+        ]
+        words = set(re.findall(r"\w+", message))
+        named = [one for one in found if len(one[0]) <= len(key) or one[0][len(key)] in words]
+        if found:
+            return f'"{(named or found)[0][1]}": '
         for length in range(len(key), -1, -1):
             if key[:length] in self._lines:
                 return f"{self._name}:{self._lines[key[:length]]}: "

@@ -7,6 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from ptm.component import Config, Listed, NonNegativeFloat, PositiveInt
+from ptm.validation import text_of
+
+WandbProject = Annotated[
+    str, text_of(r"^[^/\\#?%:]{1,128}$", r"have 1 to 128 characters, and none of / \ # ? % :")
+]
 
 
 class WandbBlock(Config):
@@ -15,7 +20,7 @@ class WandbBlock(Config):
     `WANDB_MODE=offline` and `disabled` take precedence.
     """
 
-    project: str = "ptm"
+    project: WandbProject = "ptm"
     """The W&B project."""
     entity: str | None = None
     """The W&B user or team; none: the default of the account."""

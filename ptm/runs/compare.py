@@ -51,8 +51,11 @@ class Comparison:
         return tuple(dict.fromkeys(one.split for one in self.series))
 
 
-def compare(runs: Sequence[Path]) -> Comparison:
-    """Compare runs by their files. Raises UserError if one of them is not a run, or damaged."""
+def compare(runs: Sequence[Path], *, damage: list[str] | None = None) -> Comparison:
+    """Compare runs by their files. Raises UserError if one of them is not a run, or damaged.
+
+    `damage`: as in `read_metrics`.
+    """
     if len({run.resolve() for run in runs}) < 2:
         raise UserError("compare: give at least two different runs.")
     recipes = [_flat(_recipe_of(run)) for run in runs]
@@ -63,7 +66,8 @@ def compare(runs: Sequence[Path]) -> Comparison:
         if len(set(values := tuple(recipe.get(key) for recipe in recipes))) > 1
         and key not in _ALWAYS_DIFFERENT
     ]
-    return Comparison(tuple(runs), tuple(differences), _series([read_metrics(run) for run in runs]))
+    records = [read_metrics(run, damage=damage) for run in runs]
+    return Comparison(tuple(runs), tuple(differences), _series(records))
 
 
 def common_steps(series: Series, *, most: int) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from ptm.allocator import keep_large_allocations
 from ptm.components.objectives.scores.diagnosis import Diagnosis
-
 from ptm.console.phases import tracked
 from ptm.engines.metric_sums import (
     CountingIterator,
@@ -20,14 +20,13 @@ from ptm.engines.metric_sums import (
     warn_of_unmeasured,
 )
 from ptm.engines.predictions import figures_of
-from ptm.allocator import keep_large_allocations
 from ptm.errors import UserError
 from ptm.interop.sources.base import ModelSource
 from ptm.interop.sources.run import RunSource
 from ptm.loading.batches import evaluation_batches
-from ptm.loading.stores import vocabularies_of
 from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_evaluation_rows
+from ptm.loading.stores import vocabularies_of
 from ptm.model.build import build_plan
 from ptm.model.plain_model import loaded_model
 from ptm.recipe import DataRecipe
@@ -49,8 +48,7 @@ def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, 
     recipe = recipe_with_store(source, overrides)
     if not recipe.data.evaluation_names:
         raise UserError(
-            "data.held_out = 0 leaves nothing to evaluate on. Set, for example, "
-            "data.held_out=0.01."
+            "data.held_out = 0 leaves nothing to evaluate on. Set, for example, data.held_out=0.01."
         )
     recipe = recipe.model_copy(update={"objective": recipe.objective.without_teachers})
     data = recipe.data

@@ -12,6 +12,7 @@ from ptm.files.writing import write_file
 from ptm.recipe.saved_files import RECIPE, read_environment
 from ptm.runs.compare import Series, compare
 from ptm.runs.page.corpus import data_overview, data_section
+from ptm.runs.page.damage import damage_section, log_damage
 from ptm.runs.page.data import RunCurves, charts_of, nearly_equal, run_curves
 from ptm.runs.page.headline import headline, last_values, number, summary
 from ptm.runs.page.html import GENERATOR, page_html, pairs_list, table_section
@@ -38,8 +39,11 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     if len({run.resolve() for run in runs}) < len(runs):
         raise UserError("report: a run is given twice.")
     if out is not None and out.exists() and not _is_page(out):
-        raise UserError(f"{out}: the file exists and is no page of `ptm report`. Give another name.")
+        raise UserError(
+            f"{out}: the file exists and is no page of `ptm report`. Give another name."
+        )
     page = report_page(runs)
+    log_damage(runs)
     path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     try:
         write_file(path, escaped_block(page))
@@ -58,7 +62,7 @@ def _is_page(path: Path) -> bool:
 
 
 def report_page(runs: Sequence[Path]) -> str:
-    """The HTML of the page. Raises UserError as `write_report`."""
+    """The HTML of the page, without what is damaged. Raises UserError as `write_report`."""
     curves = [run_curves(run) for run in runs]
     if len(runs) == 1:
         return _single(runs[0], curves[0])
@@ -67,10 +71,11 @@ def report_page(runs: Sequence[Path]) -> str:
 
 def _single(run: Path, curves: RunCurves) -> str:
     status = run_status(run)
-    diagnoses = [diagnosis_section(one) for one in read_diagnoses(run)]
+    diagnoses = [diagnosis_section(one) for one in read_diagnoses(run, damage=[])]
     sections = [
         f"<style>{STYLE}</style>",
-        samples_section(read_samples(run)),
+        damage_section([run]),
+        samples_section(read_samples(run, damage=[])),
         *diagnoses,
         data_section(run),
         recipe_section(run),
@@ -88,7 +93,7 @@ def _single(run: Path, curves: RunCurves) -> str:
 
 
 def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
-    found = compare(runs)
+    found = compare(runs, damage=[])
     names = [one.name for one in curves]
     differences = [
         (one.key, *(shown_value(value, "not set") for value in one.values))
@@ -115,6 +120,7 @@ def _several(runs: Sequence[Path], curves: Sequence[RunCurves]) -> str:
             replace(mark, text=f"{one.name}: {mark.text}") for one in curves for mark in one.marks
         ],
         sections=[
+            damage_section(runs),
             table_section("Differences of the recipes", ("", *names), differences),
             table_section("Last values", ("", *names), last),
             data_overview(runs),
@@ -138,7 +144,7 @@ def _are_same(one: Series, other: Series) -> bool:
 
 
 def _environment(run: Path) -> list[tuple[str, str]]:
-    environment = read_environment(run)
+    environment = read_environment(run, damage=[])
     if environment is None:
         return []
     hosts = ", ".join(f"{host} ({ranks})" for host, ranks in environment.hosts.items())

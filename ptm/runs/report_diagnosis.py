@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 
+from ptm.counted import counted
 from ptm.runs.page.html import subtable
 from ptm.train.diagnoses import DiagnosisFile
 
@@ -51,7 +52,7 @@ def _labels(found: DiagnosisFile) -> str:
         for one in sorted(frequent, key=lambda one: places[one.label])
     ]
     left = len(found.labels) - len(frequent)
-    note = f"<p>{left:,} rarer labels are left out.</p>" if left else ""
+    note = f"<p>{counted(left, 'rarer label is', 'rarer labels are')} left out.</p>" if left else ""
     return subtable(("label", "precision", "recall", "F1", "number"), rows, kind="counts") + note
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from ptm.counted import counted
 from ptm.train.samples.record import Sample, SampleRecord, gap
 
 _MOST_STEPS = 6
@@ -36,7 +37,7 @@ def samples_section(records: Sequence[SampleRecord]) -> str:
     body = "".join(_sample(sample, kept) for sample in newest.samples)
     return (
         f"<h2>Samples of {html.escape(newest.evaluation)}</h2><p>What the model predicted at "
-        f"{len(kept)} steps{left}, the newest first.{gaps}</p>{body}"
+        f"{counted(len(kept), 'step')}{left}, the newest first.{gaps}</p>{body}"
     )
 
 

@@ -20,7 +20,7 @@ from ptm.loading.splits import open_training_rows
 from ptm.loading.training_rows import TrainingRows
 from ptm.model.build import training_plan
 from ptm.model.plain_model import meta_model
-from ptm.model.stages import stage_bounds, operation_sizes
+from ptm.model.stages import operation_sizes, stage_bounds
 from ptm.model.trainable import rate_factors, untrained_parameters
 from ptm.plan import Plan
 from ptm.recipe import Recipe
@@ -29,7 +29,6 @@ from ptm.recipe.data_block import UNNAMED
 from ptm.recipe.input_files import OF_TRAINING, check_files
 from ptm.runs.show_batch import decoded_rows
 from ptm.text.tokenizers import TokenizerConfig
-
 
 _OF_MICRO_BATCHES = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 """Keys of DeepSpeed that follow from the rows of a micro-batch."""

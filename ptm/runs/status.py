@@ -16,7 +16,7 @@ from ptm.checkpoint.format import checkpoint_folders, step_of
 from ptm.errors import EXIT_DONE, STOPPED_CODES, UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
 from ptm.rank_status import RankStatus, parse_status
-from ptm.recipe.saved_files import RECIPE, read_metrics, read_recipe_data
+from ptm.recipe.saved_files import RECIPE, read_environment, read_metrics, read_recipe_data
 
 State = Literal["running", "stopped", "died", "done", "damaged"]
 
@@ -71,7 +71,9 @@ def run_status(run: Path) -> RunStatus:
     """The state of one run. Never raises: a damaged run says what is damaged."""
     try:
         data = read_recipe_data(run / RECIPE)
-        train, records = data["train"], read_metrics(run)
+        train, damage = data["train"], list[str]()
+        records = read_metrics(run, damage=damage)
+        read_environment(run, damage=damage)
         steps = train["steps"] if isinstance(train["steps"], int) else None
         recipe = _in_words(data)
         ranks = read_ranks(run)
@@ -84,6 +86,8 @@ def run_status(run: Path) -> RunStatus:
     newest = checkpoint_folders(run / "checkpoints")
     step = max([record["step"] for record in records[-1:]] + [rank.step for rank in ranks] + [0])
     state, reason = _state(ranks, is_complete=steps is not None and step >= steps)
+    if damage:
+        state, reason = "damaged", damage[0]
     speeds = [record["tokens_per_second"] for record in records if "tokens_per_second" in record]
     return RunStatus(
         run,
@@ -127,7 +131,10 @@ def _state(ranks: Sequence[RankStatus], *, is_complete: bool) -> tuple[State, st
     open_ranks = [rank for rank in ranks if rank.code is None]
     for rank in open_ranks:
         if not _is_alive(rank):
-            return "died", f"rank {rank.rank} on {rank.host} ended without an exit code; it was probably killed"
+            return (
+                "died",
+                f"rank {rank.rank} on {rank.host} ended without an exit code; it was probably killed",
+            )
     if open_ranks:
         return "running", ""
     return ("stopped" if any(rank.code in STOPPED_CODES for rank in ranks) else "done"), ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ptm.counted import counted
 from ptm.errors import UserError
 from ptm.store.encode import BlockCounts
 from ptm.store.question_arrays import total_question_counts
@@ -144,9 +145,10 @@ def _repair_note(file: CorpusFile, counts: Sequence[BlockCounts]) -> str | None:
         if block.first_repaired is not None:
             first = place_in(file.path, file.format, lines + block.first_repaired + 1)
             return (
-                f"{file.path}: {repaired:,} tags broke the rules of objective.scheme and were "
-                f"repaired; the first is {first}. The entities stay those that seqeval reads: a "
-                "tag that continues no entity of its type begins one"
+                f"{file.path}: {counted(repaired, 'tag')} broke the rules of objective.scheme and "
+                f"{'was' if repaired == 1 else 'were'} repaired; the first is {first}. The "
+                "entities stay those that seqeval reads: a tag that continues no entity of its "
+                "type begins one"
             )
         lines += block.lines
     raise AssertionError("a block with repaired tags has a first one")

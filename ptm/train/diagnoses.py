@@ -71,15 +71,22 @@ def _texts(rows: PackedDataset, examples: list[int]) -> list[str]:
     return [text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…" for text in found]
 
 
-def read_diagnoses(run: Path) -> list[DiagnosisFile]:
-    """The diagnoses of a run, by name of the set. Raises UserError if a file is damaged."""
+def read_diagnoses(run: Path, *, damage: list[str] | None = None) -> list[DiagnosisFile]:
+    """The diagnoses of a run, by name of the set.
+
+    With `damage`, damaged files are left out, and a sentence about each is appended to it. Without,
+    they raise UserError.
+    """
     found = []
     for path in sorted((run / EVALUATIONS).glob("*.json")):
         try:
             found.append(read_json(path, DiagnosisFile, limit=_BYTES))
         except (OSError, FileContentError) as error:
-            raise UserError(
+            sentence = (
                 f"{path}: the file is damaged: {reason_of(error)}. Remove it; `ptm evaluate` "
                 "writes it anew."
-            ) from error
+            )
+            if damage is None:
+                raise UserError(sentence) from error
+            damage.append(sentence)
     return found

@@ -47,7 +47,7 @@ from ptm.train.run_log import log_to
 from ptm.train.samples.recorder import SampleRecorder
 from ptm.train.saving.resume import checkpoint_to_resume
 from ptm.train.stopping import StopRequests
-from ptm.train.trackers import Trackers
+from ptm.train.trackers import Trackers, check_packages
 from ptm.train.trainer import OnStepBegin, Trainer, TrainingData, ignore_step
 from ptm.train.utilisation import StepFlops
 from ptm.train.warm_start.load import WarmStart, load_warm_start
@@ -77,6 +77,7 @@ def train(
         # With a single rank, check the inputs before starting DeepSpeed.
         recipe = load()
         check_rank_count(recipe.engine.pipeline_stages)
+        check_packages(recipe)
         inputs = open_inputs(recipe)
         with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
             ranks = init_process_group(recipe.engine.backend)
@@ -84,6 +85,7 @@ def train(
             return _train(recipe, inputs, ranks, stop, fresh=fresh, on_step_begin=on_step_begin)
     ranks = _join(load)
     recipe = run_on_all_ranks(ranks, load)
+    run_on_ranks(ranks, lambda: check_packages(recipe), takes_part=ranks.is_main)
     ranks = replace(ranks, pipeline_stages=recipe.engine.pipeline_stages)
     with StopRequests(wall_time_hours=recipe.train.wall_time_hours) as stop:
         inputs = with_smallest_micro_batches(recipe, _open_in_turn(recipe, ranks), ranks)

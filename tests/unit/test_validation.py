@@ -72,12 +72,17 @@ def test_a_file_with_a_wrong_value_is_described_in_words(json: str, sentence: st
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("name='a b'", '"a b": must have only letters, digits, `.`, `_` and `-`, and begin with'),
+        ("name='a b'", '"a b": must have only a-z, A-Z, 0-9, `.`, `_` and `-`, and begin with'),
         (
             "data.corpus={'a b': {files: x, weight: 1}}",
-            'data.corpus.a b: "a b": must have only letters, digits, `_` and `-`, and begin with',
+            'data.corpus.a b: "a b": must have only a-z, A-Z, 0-9, `_` and `-`, and begin with',
         ),
-        ("data.evaluation={'': {corpus: x, store: y}}", "must have only letters, digits"),
+        ("data.evaluation={'': {corpus: x, store: y}}", "must have only a-z, A-Z, 0-9"),
+        ("name=中文", '"中文": must have only a-z, A-Z, 0-9'),
+        (
+            "tracking.wandb.project=a:b",
+            'tracking.wandb.project: "a:b": must have 1 to 128 characters, and none of',
+        ),
         ("data.corpus=5", "data.corpus: 5: must be text or a list."),
         ("data.corpus=null", "data.corpus: null: must be text or a list."),
         ("data.corpus=[1, a.txt]", "data.corpus.0: 1: must be text."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ptm.cli.console import print_done, print_result, print_result_block
 from ptm.errors import EXIT_DONE, UserError
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the evaluation sets that are shown (default: eval)",
     )
     parser.add_argument(
-        "--print", action="store_true", help="print the definition as JSON; nothing is sent"
+        "--print",
+        action="store_true",
+        help="print the definition as JSON, also with --out; nothing is sent",
     )
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="write the definition to a file; nothing is sent"
@@ -38,20 +41,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from ptm.recipe.data_block import SetName
+    from ptm.recipe.tracking import WandbProject
     from ptm.runs.dashboard.definition import definition
     from ptm.runs.dashboard.publish import publish
 
+    _check("--project", parsed.project, WandbProject)
+    for name in parsed.sets:
+        _check("--sets", name, SetName)
     if not parsed.print and parsed.out is None:
         for address in publish(parsed.project, parsed.entity, parsed.sets):
             print_result(address)
         return EXIT_DONE
     text = definition(parsed.entity or "", parsed.project, parsed.sets)
+    if parsed.out is not None:
+        # Before it is printed: the reader of standard output may end early, as `head` does.
+        _write(parsed.out, text + "\n")
     if parsed.print:
         print_result_block(text)
-    if parsed.out is not None:
-        _write(parsed.out, text + "\n")
+    else:
         print_done(str(parsed.out))
     return EXIT_DONE
+
+
+def _check(option: str, value: str, kind: Any) -> None:
+    """Raise UserError if the value of an option is not one that a recipe accepts for `kind`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from ptm.validation import first_problem
+
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f'{option} "{value}": {first_problem(error)}.') from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ptm.cli.arguments import add_json, add_source, texts_of
 from ptm.cli.console import print_done, print_note, print_result
 from ptm.cli.progress import Progress
+from ptm.counted import counted
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ def _write(vectors: F32, out: Path) -> None:
 
 def _print_path(parsed: argparse.Namespace, vectors: F32) -> None:
     if parsed.out is not None and not parsed.json:
-        print_done(f"{parsed.out}: {vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers")
+        print_done(
+            f"{parsed.out}: {counted(vectors.shape[0], 'vector')} of {vectors.shape[1]:,} numbers"
+        )
 
 
 def _shown(vector: F32) -> str:

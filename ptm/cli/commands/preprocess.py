@@ -13,6 +13,7 @@ from ptm.cli.arguments import add_quiet, add_recipe, recipe_of
 from ptm.cli.console import print_done, print_note
 from ptm.cli.progress import Progress
 from ptm.cli.signals import exit_on_signals
+from ptm.counted import counted, singular
 from ptm.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ def _preprocess(one: StoreInput, recipe: Recipe, *, fresh: bool) -> None:
     formats = _formats(info)
     what = NOUNS.get(info.layout, "documents")
     print_done(
-        f"{one.store}: {info.documents:,} {what}, {info.tokens:,} tokens in "
-        f"{len(info.shards)} shards ({counts})"
+        f"{one.store}: {counted(info.documents, singular(what), what)}, "
+        f"{counted(info.tokens, 'token')} in {counted(len(info.shards), 'shard')} ({counts})"
     )
     print_done(f"{one.store}: read {formats}")
     if info.labels is not None:
         of_label = ", ".join(f"{name}: {count:,}" for name, count in info.labels.items())
-        counted = "words per tag" if info.tag_scheme else "texts per label"
-        print_done(f"{one.store}: {counted}: {of_label}")
+        per_what = "words per tag" if info.tag_scheme else "texts per label"
+        print_done(f"{one.store}: {per_what}: {of_label}")
     store = TokenStore.open(one.store, key=one.store_key)
     for text in summary_lines(store):
         print_done(f"{one.store}: {text}")

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="*",
         help="a recipe such as bert/tiny, or a folder such as finetune; with --copy also "
-        "ds_configs, launch and hostfile.example (default: all recipes)",
+        "ds_configs, launch and hostfile.example (required with --copy; the list has all recipes "
+        "by default)",
     )
     parser.add_argument(
         "--copy", action="store_true", help="copy them, with the files that they need"

@@ -44,9 +44,11 @@ def run(parsed: argparse.Namespace) -> int:
         return EXIT_DONE
     if parsed.out is not None:
         raise UserError("--out is not for --live, which writes no file.")
+    from ptm.runs.page.damage import log_damage
     from ptm.runs.page.serve import serve
 
     port = _PORT if parsed.port is None else parsed.port
     report_page(parsed.runs)  # What is wrong is an error here, before anything is served.
+    log_damage(parsed.runs)
     serve(lambda: report_page(parsed.runs), port=port, on_start=print_done)
     return EXIT_DONE

@@ -14,8 +14,10 @@ from ptm.cli.arguments import add_json
 from ptm.cli.console import print_rendered, print_result
 from ptm.durations import ago
 from ptm.errors import EXIT_DONE, UserError
+from ptm.escaping import escaped
 
 if TYPE_CHECKING:
+    from rich.console import Console, Group
     from rich.table import Table
 
     from ptm.runs.status import RunStatus
@@ -71,12 +73,12 @@ def run(parsed: argparse.Namespace) -> int:
     elif not found:
         print_result(f"{parsed.dir}: no runs")
     else:
-        from ptm.cli.tables import rendered
+        from ptm.cli.tables import console_for, rendered
 
-        print_rendered(rendered(_table(found)))
+        print_rendered(rendered(_table(found, console_for().width)))
         for one in found:
             if one.reason:
-                print_result(f"{one.path}: {one.state}: {one.reason}")
+                print_result(_reason(one))
     return EXIT_DONE
 
 
@@ -84,6 +86,7 @@ def _watch(parsed: argparse.Namespace) -> int:
     from ptm.cli.tables import console_for
     from ptm.runs.status import run_statuses
 
+    console = console_for()
     if parsed.json or not sys.stdout.isatty():
         raise UserError("--watch refreshes a table on a terminal. Leave out --watch.")
     if parsed.watch <= 0:
@@ -91,17 +94,46 @@ def _watch(parsed: argparse.Namespace) -> int:
     from rich.live import Live
 
     found = run_statuses(parsed.dir)
-    with Live(_table(found), console=console_for(), auto_refresh=False) as live:
+    with Live(fitting_table(found, console), console=console, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(parsed.watch)
-                live.update(_table(run_statuses(parsed.dir)), refresh=True)
+                live.update(fitting_table(run_statuses(parsed.dir), console), refresh=True)
         except KeyboardInterrupt:
             return EXIT_DONE
 
 
-def _table(found: Sequence[RunStatus]) -> Table:
-    from ptm.cli.tables import Cell, console_for, table, width_of
+def fitting_table(found: Sequence[RunStatus], console: Console) -> Group:
+    """The table of as many runs as the terminal has lines for, and their reasons.
+
+    Those that are running come before others, and newer ones before older ones.
+    """
+    ranked = sorted(range(len(found)), key=lambda at: (found[at].state != "running", -at))
+    room = console.height - 1
+    for count in range(min(len(found), room), 0, -1):
+        view = _view(found, sorted(ranked[:count]), console.width)
+        if len(console.render_lines(view, pad=False)) <= room:
+            return view
+    return _view(found, sorted(ranked[:1]), console.width)
+
+
+def _view(found: Sequence[RunStatus], shown: Sequence[int], width: int) -> Group:
+    """The table of some runs, the number of the others, and the reasons of the runs shown."""
+    from rich.console import Group
+    from rich.text import Text
+
+    some, more = [found[at] for at in shown], len(found) - len(shown)
+    lines = [f"{more} more"] if more else []
+    lines += [_reason(one) for one in some if one.reason]
+    return Group(_table(some, width), *(Text(escaped(line)) for line in lines))
+
+
+def _reason(one: RunStatus) -> str:
+    return f"{one.path}: {one.state}: {one.reason}"
+
+
+def _table(found: Sequence[RunStatus], width: int) -> Table:
+    from ptm.cli.tables import Cell, table, width_of
 
     now = time.time()
     rows: list[tuple[Cell | str, ...]] = [
@@ -121,7 +153,7 @@ def _table(found: Sequence[RunStatus]) -> Table:
     ]
     widths = dict(zip(_COLUMNS, width_of(_COLUMNS, rows), strict=True))
     widths["RUN"] = min(_NAME, widths["RUN"])
-    shown = _fitting(widths, console_for().width)
+    shown = _fitting(widths, width)
     picked = [
         [cell for name, cell in zip(_COLUMNS, row, strict=True) if name in shown] for row in rows
     ]

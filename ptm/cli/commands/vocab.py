@@ -191,10 +191,21 @@ def _train(parsed: argparse.Namespace) -> int:
     part = f", trained on {text.share:.1%} of the corpus" if text.share < 1 else ""
     print_done(f"# {parsed.out}: {trained.size:,} tokens{part}")
     if parsed.size is not None and trained.size < parsed.size:
-        print_done(f"# fewer tokens than --size {parsed.size}: the corpus does not yield more")
+        print_done(f"# fewer tokens than --size {parsed.size}: {_why_fewer(parsed)}")
     for text_line in yaml.safe_dump({"tokenizer": block}, sort_keys=False).splitlines():
         print_done(text_line)
     return EXIT_DONE
+
+
+def _why_fewer(parsed: argparse.Namespace) -> str:
+    """Why a vocabulary has fewer tokens than wanted."""
+    from ptm.text.vocabulary_training.base import MIN_COUNT
+
+    least = MIN_COUNT if parsed.min_count is None else parsed.min_count
+    # unigram counts no words and has no --min-count.
+    if parsed.type == "unigram" or least == 1:
+        return "the corpus does not yield more"
+    return f"the corpus does not yield more with --min-count {least}; a smaller one may"
 
 
 def _adapt(parsed: argparse.Namespace) -> int:

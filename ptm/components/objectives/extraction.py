@@ -35,6 +35,7 @@ from ptm.components.objectives.scores.squad_scores import (
     squad_scores,
 )
 from ptm.components.objectives.template import Template
+from ptm.counted import counted
 from ptm.data.documents import Documents
 from ptm.data.examples import Examples, ExamplesType, TokenSpans
 from ptm.data.packing import RowSize
@@ -148,8 +149,8 @@ class Extraction(Objective):
         if self.no_answer or not count:
             return None
         return (
-            f"{count:,} questions have no answer in their contexts, but objective.no_answer is "
-            "false. Set objective.no_answer: true, or remove these questions."
+            f"{counted(count, 'question has', 'questions have')} no answer in its context, but "
+            "objective.no_answer is false. Set objective.no_answer: true, or remove such questions."
         )
 
     def row_lengths(self, examples: Examples) -> I64:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, owner_of, ragged_ranges
 from ptm.components.objectives.choice import Choice
+from ptm.counted import counted
 from ptm.data.examples import TokenSpans
 from ptm.data.labelled import fitting_lengths
 from ptm.inference.predict.base import (
@@ -163,23 +164,27 @@ class ChoicePredictor(Predictor[InputChoices]):
         found = []
         if self._cut:
             found.append(
-                f"{self._cut:,} choices with their context were longer than "
-                f"{self._model.longest} tokens; the ends of the contexts were cut."
+                f"{counted(self._cut, 'choice was', 'choices were')} longer than "
+                f"{self._model.longest} tokens with the context, whose end was cut."
             )
         if self._empty:
             found.append(
-                f"{self._empty:,} questions have a context or a choice without tokens, so they "
-                "have no answer."
+                f"{counted(self._empty, 'question has', 'questions have')}"
+                " a context or a choice without "
+                "tokens, and therefore no answer."
             )
         found += self._unanswered.sentences()
         if self._wrong:
             found.append(
-                f"{self._wrong:,} questions have an answer that is none of their choices, so they "
-                f"are not scored; the first is {self._first_wrong}."
+                f"{counted(self._wrong, 'question has', 'questions have')}"
+                " an answer that is none of the "
+                f"choices, which is not scored; the first is {self._first_wrong}."
             )
         if self._labelled:
             share = self._hits / self._labelled
-            found.append(f"accuracy {share:.5f} on {self._labelled:,} questions with answers")
+            found.append(
+                f"accuracy {share:.5f} on {counted(self._labelled, 'question')} with answers"
+            )
         return found
 
 

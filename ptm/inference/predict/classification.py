@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from ptm.components.objectives.classification import Classification
+from ptm.counted import counted
 from ptm.inference.predict.base import (
     InputFiles,
     Prediction,
@@ -100,11 +101,14 @@ class ClassificationPredictor(Predictor[InputText]):
         found = self._model.notes()
         if self._unknown:
             found.append(
-                f"{self._unknown:,} labels are none of the model's and do not count in the "
-                f"accuracy; the first is {self._first_unknown}."
+                f"{counted(self._unknown, 'label is', 'labels are')}"
+                " none of the model's, and not counted in "
+                f"the accuracy; the first is {self._first_unknown}."
             )
         if self._scored:
-            found.append(f"accuracy {self._hits / self._scored:.5f} on {self._scored:,} labels")
+            found.append(
+                f"accuracy {self._hits / self._scored:.5f} on {counted(self._scored, 'label')}"
+            )
         return found
 
 

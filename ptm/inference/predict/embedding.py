@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ptm.components.objectives.scores.correlation import pearson, spearman
+from ptm.counted import counted
 from ptm.errors import UserError
 from ptm.inference.embed import Embedder
 from ptm.inference.predict.base import (
@@ -108,25 +109,29 @@ class EmbeddingPredictor(Predictor[InputText]):
     def notes(self) -> list[str]:
         found = self._embedder.notes()
         if self._empty:
-            found.append(f"{self._empty:,} inputs lack a text, so they have no answer.")
+            found.append(
+                f"{counted(self._empty, 'input lacks', 'inputs lack')}"
+                " a text, without which there is no answer."
+            )
         if self._damaged:
             first = self._damaged[0]
             found.append(
-                f"{len(self._damaged):,} inputs could not be read, so they have no answer; the "
+                f"{counted(len(self._damaged), 'input')} could not be read and got no answer; the "
                 f"first is {first.place}: {first.problem.rstrip('.')}."
             )
         if self._others:
             first = self._others[0]
             found.append(
-                f"{len(self._others):,} labels are not numbers, so similarities are not correlated "
-                f'with them; the first is {first.place}: "{(first.label or "")[:40]}". Without a '
-                "header, the first of three columns is the label."
+                f"{counted(len(self._others), 'label is', 'labels are')}"
+                " not numeric, so there is no correlation "
+                f'with similarities; the first is {first.place}: "{(first.label or "")[:40]}". '
+                "Without a header, the first of three columns is the label."
             )
         if self._scored:
             labels, predicted = np.array(self._scored, dtype=np.float64).T
             found.append(
                 f"Pearson correlation {pearson(labels, predicted):.5f}, Spearman "
-                f"{spearman(labels, predicted):.5f} on {len(self._scored):,} labels"
+                f"{spearman(labels, predicted):.5f} on {counted(len(self._scored), 'label')}"
             )
         return found
 

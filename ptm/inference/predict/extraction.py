@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.extraction import Extraction
+from ptm.counted import counted
 from ptm.data.examples import TokenSpans
 from ptm.data.packing import RowSize
 from ptm.data.question_windows import WindowRanges, window_ranges
@@ -250,13 +251,15 @@ class ExtractionPredictor(Predictor[InputQuestion]):
         found = []
         if self._cut:
             found.append(
-                f"{self._cut:,} questions were longer than objective.max_question_length = "
-                f"{self._objective.max_question_length} tokens and were cut at their ends."
+                f"{counted(self._cut, 'question was', 'questions were')}"
+                " longer than objective.max_question_length = "
+                f"{self._objective.max_question_length} tokens and cut at the end."
             )
         if self._empty:
             found.append(
-                f"{self._empty:,} questions have no tokens, or their contexts have none, so they "
-                "have no answer."
+                f"{counted(self._empty, 'question has', 'questions have')}"
+                " no tokens, or a context without "
+                "tokens, and therefore no answer."
             )
         found += self._unanswered.sentences()
         if self._gold:
@@ -266,7 +269,7 @@ class ExtractionPredictor(Predictor[InputQuestion]):
             shown = ", ".join(
                 f"{name} {value:.5f}" for name, value in scores.items() if value is not None
             )
-            found.append(f"{shown} on {len(self._gold):,} questions with gold answers")
+            found.append(f"{shown} on {counted(len(self._gold), 'question')} with gold answers")
         return found
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from ptm.components.objectives.multi_label_classification import MultiLabelClassification
+from ptm.counted import counted
 from ptm.errors import UserError
 from ptm.inference.predict.base import (
     TEXT_FIELDS,
@@ -103,12 +104,15 @@ class MultiLabelPredictor(Predictor[InputText]):
         found = self._model.notes()
         if self._unknown:
             found.append(
-                f"{self._unknown:,} inputs have labels that are none of the model's and do not "
-                f"count in the accuracy; the first is {self._first_unknown}."
+                f"{counted(self._unknown, 'input has', 'inputs have')}"
+                " labels that are none of the model's "
+                f"and do not count in the accuracy; the first is {self._first_unknown}."
             )
         if self._scored:
             share = self._hits / self._scored
-            found.append(f"subset accuracy {share:.5f} on {self._scored:,} inputs with labels")
+            found.append(
+                f"subset accuracy {share:.5f} on {counted(self._scored, 'input')} with labels"
+            )
         return found
 
 

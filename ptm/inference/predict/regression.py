@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 
 from ptm.components.objectives.regression import Regression
+from ptm.counted import counted
 from ptm.inference.predict.base import (
     TEXT_FIELDS,
     InputFiles,
@@ -111,5 +112,5 @@ class _Scores:
         shown = correlation if math.isfinite(correlation) else 0.0
         return (
             f"Pearson correlation {shown:.5f}, mean squared error "
-            f"{float(self._error.compute()):.5f} on {self._count:,} labels"
+            f"{float(self._error.compute()):.5f} on {counted(self._count, 'label')}"
         )

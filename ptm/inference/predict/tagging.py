@@ -16,6 +16,7 @@ from ptm.arrays import I64, Flags, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives.base import EXAMPLE_NUMBERS
 from ptm.components.objectives.scores.class_scores import EntityCounts
 from ptm.components.objectives.tagging import Tagging
+from ptm.counted import counted
 from ptm.data.examples import TokenSpans
 from ptm.data.tagged import BEGINS, ENDS, word_windows
 from ptm.errors import UserError
@@ -181,13 +182,15 @@ class TaggingPredictor(Predictor[InputSentence]):
         found = []
         if self._split:
             found.append(
-                f"{self._split:,} texts were longer than {self._model.longest} tokens and were "
-                "split between words; no word is left out. --sequence-length sets the limit."
+                f"{counted(self._split, 'text was', 'texts were')}"
+                f" longer than {self._model.longest} tokens "
+                "and split between words; no word is left out. --sequence-length sets the limit."
             )
         if self._without_token:
             found.append(
-                f"{self._without_token:,} words have no token of the model and were read as its "
-                "unknown token."
+                f"{counted(self._without_token, 'word has', 'words have')}"
+                " no token of the model, which reads "
+                "the unknown token."
             )
         return [*found, *self._unanswered.sentences(), *self._scores.sentences()]
 
@@ -263,12 +266,16 @@ class _Scores:
         found = []
         if self._unknown:
             found.append(
-                f"{self._unknown:,} sentences have tags that the model does not have and are not "
-                f"scored; the first is {self._first_unknown}"
+                f"{counted(self._unknown, 'sentence has', 'sentences have')}"
+                " tags that the model does not "
+                f"have, and no score; the first is {self._first_unknown}"
             )
         if not self._words:
             return found
         scores = self._counts.scores if self._tags.has_entities else {}
         shown = {**scores, "accuracy": self._hits / self._words}
         values = ", ".join(f"{name.replace('_', ' ')} {value:.5f}" for name, value in shown.items())
-        return [*found, f"{values} on {self._words:,} words of {self._sentences:,} sentences"]
+        return [
+            *found,
+            f"{values} on {counted(self._words, 'word')} of {counted(self._sentences, 'sentence')}",
+        ]

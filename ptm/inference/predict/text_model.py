@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ptm.arrays import I64, exclusive_cumsum, ragged_ranges
 from ptm.components.objectives import Objective
+from ptm.counted import counted
 from ptm.data.examples import TokenSpans
 from ptm.data.labelled import fitting_lengths
 from ptm.errors import UserError
@@ -113,8 +114,9 @@ class TextModel:
             )
         if self._cut:
             found.append(
-                f"{self._cut:,} texts were longer than {self._longest} tokens and were cut at "
-                "their ends. --sequence-length sets the limit."
+                f"{counted(self._cut, 'text was', 'texts were')}"
+                f" longer than {self._longest} tokens and cut "
+                "at the end. --sequence-length sets the limit."
             )
         return [*found, *self._unanswered.sentences()]
 

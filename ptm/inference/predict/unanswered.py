@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ptm.counted import counted
+
 
 class Unanswered:
     """Counts inputs that are empty, and inputs that could not be read."""
@@ -26,10 +28,13 @@ class Unanswered:
         """Sentences for the user; none if every input has an answer."""
         found = []
         if self._empty:
-            found.append(f"{self._empty:,} inputs have no text, so they have no answer.")
+            found.append(
+                f"{counted(self._empty, 'input has', 'inputs have')}"
+                " no text, and therefore no answer."
+            )
         if self._damaged:
             found.append(
-                f"{self._damaged:,} inputs could not be read, so they have no answer; the first "
+                f"{counted(self._damaged, 'input')} could not be read and got no answer; the first "
                 f"is {self._first}."
             )
         return found

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ptm.counted import counted
 from ptm.data.documents import Documents
 from ptm.loading.stores import vocabularies_of
 from ptm.recipe import DataRecipe
@@ -99,11 +100,11 @@ def tag_findings(info: StoreInfo) -> Iterator[str]:
     repaired, lost = (info.report.get(key, 0) for key in ("repaired_tags", "words_without_tokens"))
     if repaired:
         yield (
-            f"{repaired:,} tags broke the rules of objective.scheme and were repaired by `ptm "
-            "preprocess`; the entities stay those that seqeval reads"
+            f"{counted(repaired, 'tag')} broke the rules of objective.scheme and "
+            f"{'was' if repaired == 1 else 'were'} repaired by `ptm preprocess`; the entities stay those that seqeval reads"
         )
     if lost:
-        yield f"{lost:,} words have no token and became the unknown token"
+        yield f"{counted(lost, 'word has', 'words have')} no token and became the unknown token"
 
 
 def findings_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from unicodedata import category
 
+from ptm.counted import counted, singular
 from ptm.runs.corpus.counts import StoreCounts, lengths_of
 from ptm.runs.corpus.lengths import LengthHistogram
 from ptm.runs.corpus.report import CorpusReport, ExampleCounts, StoreReport
@@ -42,7 +43,9 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
     rates = text_and_unknown(counts.tokens, counts.text_bytes, counts.unknown_tokens)
     yield f"{documents_and_tokens(store)}, {rates}"
     if store.labels is not None:
-        yield ("tags: " if store.layout == "tagged" else "labels: ") + ", ".join(f"{name} {count:,}" for name, count in store.labels.items())
+        yield ("tags: " if store.layout == "tagged" else "labels: ") + ", ".join(
+            f"{name} {count:,}" for name, count in store.labels.items()
+        )
     used = counts.tokens_used
     if used is not None:
         yield f"vocabulary: {used:,} of {counts.vocabulary_size:,} tokens occur"
@@ -65,11 +68,12 @@ def _store_lines(store: StoreReport) -> Iterator[str]:
 
 def documents_and_tokens(store: StoreReport) -> str:
     """`1,234 documents, 2,345 sentences, 45,678 tokens`."""
-    counts, tokens = store.counts, f"{store.counts.tokens:,} tokens"
+    counts, tokens = store.counts, counted(store.counts.tokens, "token")
     if store.layout in NOUNS:
-        return f"{counts.documents:,} {NOUNS[store.layout]}, {tokens}"
+        noun = NOUNS[store.layout]
+        return f"{counted(counts.documents, singular(noun), noun)}, {tokens}"
     sentences = f"{counts.sentences:,} sentences, " if counts.sentences > counts.documents else ""
-    return f"{counts.documents:,} documents, {sentences}{tokens}"
+    return f"{counted(counts.documents, 'document')}, {sentences}{tokens}"
 
 
 def summary_lines(store: TokenStore) -> Iterator[str]:
@@ -102,7 +106,7 @@ def percent(share: float) -> str:
 def left_out(counts: StoreCounts) -> str:
     """The lines and documents that were left out, by reason."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.left_out.items())
-    total = "" if counts.lines is None else f" of {counts.lines:,} lines"
+    total = "" if counts.lines is None else f" of {counted(counts.lines, 'line')}"
     return f"left out{total}: {reasons or 'nothing'}"
 
 
@@ -112,8 +116,8 @@ def duplicates(counts: StoreCounts) -> str:
     if not found.copies:
         return "duplicates: none"
     return (
-        f"duplicates: {found.copies:,} documents ({percent(found.copies / counts.documents)}) "
-        f"repeat {found.repeated:,} others exactly"
+        f"duplicates: {counted(found.copies, 'document')} ({percent(found.copies / counts.documents)}) "
+        f"{'repeats' if found.copies == 1 else 'repeat'} {counted(found.repeated, 'other')} exactly"
     )
 
 
@@ -178,7 +182,7 @@ def _table(cells: Sequence[Sequence[str]]) -> Iterator[str]:
 def example_counts(examples: ExampleCounts) -> str:
     """The examples of one split."""
     kept = (
-        f"{examples.split}: {examples.examples:,} examples per epoch in {examples.rows:,} rows, "
+        f"{examples.split}: {counted(examples.examples, 'example')} per epoch in {counted(examples.rows, 'row')}, "
         f"{percent(examples.fill)} of the cells filled"
     )
     if examples.changes:

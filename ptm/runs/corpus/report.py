@@ -14,7 +14,7 @@ from ptm.loading.rows import PackedDataset
 from ptm.loading.splits import open_evaluation_rows, open_training_rows
 from ptm.loading.stores import preprocessing_of
 from ptm.recipe import Recipe
-from ptm.recipe.data_block import EVAL, UNNAMED, StoreInput
+from ptm.recipe.data_block import EVAL, StoreInput
 from ptm.recipe.input_files import OF_TRAINING, check_files
 from ptm.runs.corpus.counts import CUTTING_LAYOUTS, Repeated, StoreCounts, count_store
 from ptm.runs.corpus.findings import findings_of, tag_findings
@@ -196,7 +196,9 @@ def _report_input(
             (found, _text_of(found, store, tokenizer)) for found in counts.duplicates.most_repeated
         ),
         examples=tuple(_examples(split, one) for split, one in rows.items()),
-        sample=tuple(line.strip()[:_ROW_CHARACTERS] for line in decoded_rows(next(iter(rows.values())))),
+        sample=tuple(
+            line.strip()[:_ROW_CHARACTERS] for line in decoded_rows(next(iter(rows.values())))
+        ),
     )
 
 
@@ -232,4 +234,3 @@ def _examples(split: str, rows: PackedDataset) -> ExampleCounts:
         left_out=dict(rows.indexes.at(0).examples.left_out),
         changes=rows.indexes.change,
     )
-

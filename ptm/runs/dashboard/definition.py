@@ -87,9 +87,7 @@ def _grid(section: Section) -> Any:
         panels=[
             _plot(
                 panel,
-                wr.Layout(
-                    x=_WIDTH * (i % across), y=_HEIGHT * (i // across), w=_WIDTH, h=_HEIGHT
-                ),
+                wr.Layout(x=_WIDTH * (i % across), y=_HEIGHT * (i // across), w=_WIDTH, h=_HEIGHT),
             )
             for i, panel in enumerate(section.panels)
         ],

@@ -62,11 +62,13 @@ class Progress:
 
 
 def data_section(run: Path) -> str:
-    """The HTML of the data of one run. Raises UserError if a file of the run is damaged."""
+    """The HTML of the data of one run. Raises UserError if its recipe is damaged."""
     stores, progress = stores_of(run), progress_of(run)
     parts = [subtable(("", ""), _progress_rows(progress)), _stores_table(stores)]
     if _was_written_again(run, stores):
-        parts.append("<p>The store was written again, with other content, after the last start.</p>")
+        parts.append(
+            "<p>The store was written again, with other content, after the last start.</p>"
+        )
     parts += [_details(store, alone=len(stores) == 1) for store in stores]
     if progress.shares:
         parts.append("<h3>Share of the rows by source</h3>")
@@ -79,7 +81,7 @@ def _was_written_again(run: Path, stores: Sequence[StoreData]) -> bool:
 
     The fingerprint of a mixture depends on more than its stores, so that it is not compared.
     """
-    environment = read_environment(run)
+    environment = read_environment(run, damage=[])
     training = [one.info for one in stores if one.name == "data" and one.info is not None]
     if environment is None or not training:
         return False
@@ -109,8 +111,8 @@ def stores_of(run: Path) -> list[StoreData]:
 
 
 def progress_of(run: Path) -> Progress:
-    """What a run has read so far. Raises UserError if metrics.jsonl is damaged."""
-    training = [record for record in read_metrics(run) if record["split"] == "train"]
+    """What a run has read so far, without damaged lines of metrics.jsonl."""
+    training = [record for record in read_metrics(run, damage=[]) if record["split"] == "train"]
     last: Mapping[str, Any] = training[-1] if training else {}
     shares = {
         key.removeprefix("share/"): float(value)
@@ -153,7 +155,15 @@ def _epochs(progress: Progress) -> str:
 
 
 def _stores_table(stores: Sequence[StoreData]) -> str:
-    head = ("store", "documents", "tokens", "median length", "longest", "unknown tokens", "left out")
+    head = (
+        "store",
+        "documents",
+        "tokens",
+        "median length",
+        "longest",
+        "unknown tokens",
+        "left out",
+    )
     rows = []
     for one in stores:
         if one.info is None or one.lengths is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ptm.errors import UserError
 from ptm.files.reading import MEGABYTE, FileContentError, read_text
-from ptm.recipe.saved_files import EVENTS, read_metrics
+from ptm.recipe.saved_files import EVENTS, METRICS, read_metrics
 from ptm.runs.page.styles import styles_of, title_of, unit_of
 
 _COUNTS = {"step", "split", "epoch", "rows", "examples", "tokens"}
@@ -22,8 +22,17 @@ _GROUPS = (
     ("Optimisation", ("learning_rate", "grad_norm", "loss_scale", "skipped_steps")),
     (
         _SPEED,
-        ("tokens_per_second", "examples_per_second", "mfu", "hfu", "model_tflops", "step_seconds")
-        + ("data_wait_seconds", "save_seconds", "memory_bytes"),
+        (
+            "tokens_per_second",
+            "examples_per_second",
+            "mfu",
+            "hfu",
+            "model_tflops",
+            "step_seconds",
+            "data_wait_seconds",
+            "save_seconds",
+            "memory_bytes",
+        ),
     ),
 )
 _MACHINES, _METRICS, _SHARES = "Machines", "Metrics", "Shares of the sources"
@@ -88,10 +97,12 @@ class RunCurves:
 
 
 def run_curves(run: Path) -> RunCurves:
-    """Read the reports and events of a run. Raises UserError if it has no reports, or damaged."""
-    records = read_metrics(run)
+    """Read the reports and events of a run, without damaged lines. Raises UserError if it has none."""
+    damage: list[str] = []
+    records = read_metrics(run, damage=damage)
     if not records:
-        raise UserError(f"{run}: no reports yet (metrics.jsonl is empty).")
+        what = "is empty" if (run / METRICS).exists() else "does not exist"
+        raise UserError(*damage or [f"{run}: no reports yet ({METRICS} {what})."])
     marks = [*_anomalies(run), *_resumes(run)]
     return RunCurves(run.name, records, tuple(sorted(marks, key=lambda mark: mark.step)))
 

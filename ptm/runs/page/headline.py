@@ -55,9 +55,9 @@ def log_facts(run: Path) -> LogFacts:
 
 
 def headline(status: RunStatus, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The lines of the head: a name and a text each. Raises UserError if environment.json is damaged."""
+    """The lines of the head: a name and a text each. A damaged environment.json is left out."""
     facts = log_facts(status.path)
-    environment = read_environment(status.path)
+    environment = read_environment(status.path, damage=[])
     lines = [
         ("What", " · ".join(_what(status, facts))),
         ("How long", " · ".join(_how_long(status, records))),

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
+from ptm.counted import counted
 from ptm.runs.page.data import Chart, Line, Mark
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -71,7 +72,9 @@ def _asset(name: str) -> str:
 
 def pairs_list(lines: Sequence[tuple[str, str]]) -> str:
     """Names and texts below each other; on a phone each text is below its name."""
-    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{_line(name, text)}</dd>" for name, text in lines)
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{_line(name, text)}</dd>" for name, text in lines
+    )
     return f'<dl class="head">{rows}</dl>' if rows else ""
 
 
@@ -97,7 +100,9 @@ def _charts(charts: Sequence[Chart], marks: Sequence[Mark]) -> str:
 
 
 def _figure(number: int, chart: Chart) -> str:
-    keys = "".join(f"<span>{_key(line)}{html.escape(line.name)}<b></b></span>" for line in chart.lines)
+    keys = "".join(
+        f"<span>{_key(line)}{html.escape(line.name)}<b></b></span>" for line in chart.lines
+    )
     return (
         f'<figure data-chart="{number}"><figcaption>{html.escape(chart.title)} '
         f'<small class="at"></small></figcaption><div class="keys">{keys}</div>'
@@ -119,12 +124,10 @@ def _key(line: Line) -> str:
 def _marks(marks: Sequence[Mark]) -> str:
     if not marks:
         return ""
-    rows = "".join(
-        f'<li class="mark {mark.kind}">{html.escape(mark.text)}</li>' for mark in marks
-    )
+    rows = "".join(f'<li class="mark {mark.kind}">{html.escape(mark.text)}</li>' for mark in marks)
     return (
-        f"<h2>Events</h2><details{' open' if len(marks) <= _FEW_MARKS else ''}><summary>{len(marks):,} "
-        f'events, the vertical lines of the charts</summary><ul class="events">{rows}</ul></details>'
+        f"<h2>Events</h2><details{' open' if len(marks) <= _FEW_MARKS else ''}><summary>"
+        f'{counted(len(marks), "event, a vertical line", "events, the vertical lines")} of the charts</summary><ul class="events">{rows}</ul></details>'
     )
 
 

@@ -44,9 +44,9 @@ class Field:
 
 
 def recipe_section(run: Path) -> str:
-    """The HTML of the section. Raises UserError if a file of the run is damaged."""
+    """The HTML of the section. Raises UserError if the recipe of the run is damaged."""
     data = read_recipe_data(run / RECIPE)
-    environment = read_environment(run)
+    environment = read_environment(run, damage=[])
     origin = environment.recipe.origin if environment and environment.recipe else None
     try:
         recipe = recipe_from_data(data, Recipe, name=str(run / RECIPE))
@@ -100,7 +100,11 @@ def _walk(
             yield from ((inner, _json(one), None) for inner, one in leaves(data[name], key))
         else:
             is_required = fallback is PydanticUndefined
-            yield key, _json(data[name]), None if is_required else _json(to_jsonable_python(fallback))
+            yield (
+                key,
+                _json(data[name]),
+                None if is_required else _json(to_jsonable_python(fallback)),
+            )
 
 
 def _json(value: Any) -> str:
@@ -121,7 +125,12 @@ def _differences(fields: Sequence[Field], origin: RecipeOrigin | None) -> list[s
         if overridden:
             head = ("set on the command line", "this run", "recipe file", "default")
             rows = [
-                (one.key, shown_value(one.value), shown_value(one.in_file, _NOT_SET), shown_value(one.default))
+                (
+                    one.key,
+                    shown_value(one.value),
+                    shown_value(one.in_file, _NOT_SET),
+                    shown_value(one.default),
+                )
                 for one in overridden
             ]
             parts.append(subtable(head, rows))

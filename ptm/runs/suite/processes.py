@@ -71,7 +71,7 @@ class Commands:
             # Ctrl-C reaches the command once, through this process.
             start_new_session=True,
             # A suite that is killed leaves no training behind.
-            preexec_fn=stop_with_parent,  # noqa: PLW1509
+            preexec_fn=stop_with_parent,
         )
         return self._child
 

@@ -265,9 +265,7 @@ def _score_of(recipe: Recipe) -> tuple[str, str]:
             f"e.g. checkpoint.best={example}."
         )
     name, _, metric = best.rpartition("/")
-    tests = [
-        key for key, one in recipe.data.evaluation_inputs.items() if not one.during_training
-    ]
+    tests = [key for key, one in recipe.data.evaluation_inputs.items() if not one.during_training]
     if tests:
         return (_TEST if _TEST in tests else tests[0]), metric
     return name or EVAL, metric

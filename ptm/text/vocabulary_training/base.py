@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from ptm.errors import UserError
 from ptm.text.vocabulary_training.text import TrainingText
 
+MIN_COUNT = 2
+"""Words or pairs that occur less often are left out, unless `min_count` is given."""
+
 
 @dataclass(frozen=True)
 class VocabularyRequest:

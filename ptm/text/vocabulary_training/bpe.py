@@ -11,13 +11,13 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from ptm.text.tokenizers.bpe import byte_letters, merges_text
 from ptm.text.tokenizers.specials import ROBERTA_SPECIALS
 from ptm.text.vocabulary_training.base import (
+    MIN_COUNT,
     TrainedVocabulary,
     VocabularyRequest,
     VocabularyTrainer,
 )
 from ptm.text.vocabulary_training.text import TrainingText, check_size
 
-MIN_COUNT = 2
 _ORDER = ("cls", "pad", "sep", "unk", "mask")
 """RoBERTa's order of the special tokens: padding has id 1."""
 

@@ -7,13 +7,12 @@ from typing import ClassVar
 from ptm.errors import UserError
 from ptm.text.tokenizers.specials import BERT_SPECIALS
 from ptm.text.vocabulary_training.base import (
+    MIN_COUNT,
     TrainedVocabulary,
     VocabularyRequest,
     VocabularyTrainer,
 )
 from ptm.text.vocabulary_training.text import TrainingText, count
-
-MIN_COUNT = 2
 
 
 class Words(VocabularyTrainer):

@@ -13,13 +13,12 @@ from ptm.text.tokenizers.specials import BERT_SPECIALS
 from ptm.text.tokenizers.wordpiece import CONTINUATION, WordPiece
 from ptm.text.vocabulary import Vocabulary
 from ptm.text.vocabulary_training.base import (
+    MIN_COUNT,
     TrainedVocabulary,
     VocabularyRequest,
     VocabularyTrainer,
 )
 from ptm.text.vocabulary_training.text import TrainingText, check_size, count
-
-MIN_COUNT = 2
 
 
 class WordPieces(VocabularyTrainer):

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ptm.errors import UserError
-from ptm.files.reading import MEGABYTE, FileContentError, reason_of
-from ptm.files.records import read_json_lines
-from ptm.recipe.saved_files import SAMPLES
-
-_LIMIT = 128 * MEGABYTE
+from ptm.recipe.saved_files import SAMPLES, read_lines_of_run
 
 
 class Sample(BaseModel):
@@ -62,21 +57,6 @@ class SampleRecord(BaseModel):
     samples: tuple[Sample, ...]
 
 
-def read_samples(run: Path) -> list[SampleRecord]:
-    """The records of a run, in the order of steps; empty without the file.
-
-    A last line that a kill left incomplete is skipped. Raises UserError for any other line that is
-    damaged.
-    """
-    path = run / SAMPLES
-    found = []
-    try:
-        for number, line in read_json_lines(path, SampleRecord, limit=_LIMIT):
-            if isinstance(line, FileContentError):
-                raise UserError(f"{path}:{number}: the line is damaged ({line}). Remove it.")
-            found.append(line)
-    except FileNotFoundError:
-        return []
-    except (OSError, FileContentError) as error:
-        raise UserError(f"{path}: the file is damaged: {reason_of(error)}.") from error
-    return found
+def read_samples(run: Path, *, damage: list[str] | None = None) -> list[SampleRecord]:
+    """The records of a run, in the order of steps. `damage`: as in `read_lines_of_run`."""
+    return read_lines_of_run(run / SAMPLES, SampleRecord, damage=damage)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptm.component import classes_in
+from ptm.errors import UserError
 from ptm.recipe import Recipe
 from ptm.train.samples.record import SampleRecord, read_samples
 from ptm.train.trackers.background import Background
@@ -20,6 +21,7 @@ __all__ = [
     "EndState",
     "Tracker",
     "Trackers",
+    "check_packages",
     "known_trackers",
     "missing_packages",
     "tracker_values",
@@ -47,9 +49,32 @@ def missing_packages(recipe: Recipe) -> Iterator[str]:
     for key, tracker in _chosen(recipe).items():
         if importlib.util.find_spec(tracker.PACKAGE) is None:
             yield (
-                f"tracking.{key}: the package {tracker.PACKAGE} is not installed. Install it with: "
-                f"pip install -e '.[{key}]'"
+                f"tracking.{key}: the package {tracker.PACKAGE} is not installed. "
+                f"{_how_to_install(tracker)}"
             )
+
+
+def _how_to_install(tracker: type[RecipeTracker]) -> str:
+    """The command that installs the package of a tracker, in a sentence."""
+    command = tracker.INSTALL or f"pip install -e '.[{tracker.KEY}]'"
+    return f"Install it with: {command}"
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Raise UserError if the package of a tracker is missing, before a training without charts."""
+    missing = list(missing_packages(recipe))
+    if missing:
+        raise UserError(*missing)
+
+
+def _make(
+    tracker: type[RecipeTracker], recipe: Recipe, folder: Path, history: History
+) -> RecipeTracker:
+    """Create a tracker. Raises ImportError with the command that installs what is missing."""
+    try:
+        return tracker(recipe, folder, history)
+    except ImportError as error:
+        raise ImportError(f"{error}. {_how_to_install(tracker)}") from error
 
 
 class Trackers:
@@ -73,7 +98,7 @@ class Trackers:
             )
             return
         for key, tracker in chosen.items():
-            make = functools.partial(tracker, recipe, folder, history)
+            make = functools.partial(_make, tracker, recipe, folder, history)
             waits = tracker.WAITS_FOR_NETWORK
             self._start(key, functools.partial(Background, key, make) if waits else make)
 

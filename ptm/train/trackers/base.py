@@ -60,6 +60,8 @@ class RecipeTracker(ABC):
     """The key in `tracking`, and the name of the extra that installs `PACKAGE`."""
     PACKAGE: ClassVar[str]
     """The package that it imports."""
+    INSTALL: ClassVar[str | None] = None
+    """The command that installs `PACKAGE`; None: that of the extra."""
     WAITS_FOR_NETWORK: ClassVar[bool]
     """Whether a call may wait for the network, so that it needs a thread of its own."""
 

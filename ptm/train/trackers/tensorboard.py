@@ -28,12 +28,8 @@ class TensorBoard(RecipeTracker):
 
     def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:
         folder = folder / "tensorboard"
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                f"{error}. Install it with: pip install -e '.[tensorboard]'"
-            ) from error
+        from torch.utils.tensorboard import SummaryWriter
+
         there = any(folder.glob("events.out.tfevents.*"))
         # Later points come from a start that was killed past its checkpoint: purge them.
         last = history.reports[-1][0] if history.reports else 0

@@ -63,6 +63,7 @@ class Wandb(RecipeTracker):
 
     KEY = "wandb"
     PACKAGE = "wandb"
+    INSTALL = "pip install wandb"
     WAITS_FOR_NETWORK = True
 
     def __init__(self, recipe: Recipe, folder: Path, history: History) -> None:

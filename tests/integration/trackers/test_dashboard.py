@@ -62,6 +62,27 @@ def test_the_definition_has_all_sections_and_panels(
     grids = [one for one in written["report"]["spec"]["blocks"] if one["type"] == "panel-grid"]
     counts = [len(grid["metadata"]["panelBankSectionConfig"]["panels"]) for grid in grids]
     assert counts == [len(section.panels) for section in sections(["eval", "news"])]
+    capsys.readouterr()
+    again = tmp_path / "again.json"
+    assert main(["dashboard", *arguments[:-1], str(again), "--print"]) == EXIT_DONE
+    assert capsys.readouterr().out == again.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--project", ""], '--project "": must have 1 to 128 characters, and none of'),
+        (["--project", "a/b"], '--project "a/b": must have 1 to 128 characters, and none of'),
+        (["--project", "a", "--sets", ""], '--sets "": must have only a-z, A-Z, 0-9'),
+    ],
+)
+def test_names_that_wandb_does_not_accept_are_errors(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["dashboard", *words, "--print"]) == EXIT_USER
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"ptm: {message}")
 
 
 class Account:

@@ -52,6 +52,7 @@ def _replaced(monkeypatch: pytest.MonkeyPatch, **trackers: Tracker) -> None:
 
     def stand_in(key: str) -> type[RecipeTracker]:
         class StandIn:
+            PACKAGE = "ptm"
             WAITS_FOR_NETWORK = False
 
             def __new__(cls, *arguments: object) -> Any:

@@ -234,7 +234,7 @@ def test_embed_uses_the_pooling_and_the_norm_of_the_model(
             ["embed", str(scored), *TEXTS, "--out", str(out), *options], capsys
         )
         assert code == EXIT_DONE
-        assert "1 texts were longer than 32 tokens and were cut" in errors
+        assert "1 text was longer than 32 tokens and cut" in errors
         found[name] = np.load(out)
     assert np.array_equal(found["own"], found["max"])
     assert not np.allclose(found["own"], found["mean"])
@@ -270,7 +270,7 @@ def test_predict_gives_the_similarity_of_pairs(
     similarities = [json.loads(line)["similarity"] for line in found]
     assert similarities[0] == pytest.approx(1, abs=1e-5)
     assert similarities[1] is None
-    assert "1 inputs lack a text" in errors
+    assert "1 input lacks a text" in errors
     (tmp_path / "triplets.tsv").write_text("看书\t一\t二\n", encoding="utf-8")
     _, _, errors = run_command(["predict", str(scored), str(tmp_path / "triplets.tsv")], capsys)
     assert 'triplets.tsv:1: "看书". Without a header, the first of three columns is' in errors

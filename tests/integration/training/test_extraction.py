@@ -213,7 +213,7 @@ WRONG = {
     ),
     "impossible": (
         squad(paragraph("ann", question("a", "who?", ("ann", 0)), question("b", "why?"))),
-        "1 questions have no answer in their contexts, but objective.no_answer is false",
+        "1 question has no answer in its context, but objective.no_answer is false",
     ),
 }
 

@@ -13,12 +13,21 @@ ErrorOf = Callable[..., str]
 
 def test_both_steps_and_epochs_are_rejected(error_of: ErrorOf, changed: Changed) -> None:
     sentence = error_of(text=changed("steps: 100", "steps: 100\n  epochs: 2"))
-    assert "recipe.yaml:24: train: set exactly one of steps and epochs." in sentence
+    assert "recipe.yaml:24: train: set exactly one of steps and epochs; both are set." in sentence
+    assert "train.epochs=null keeps steps = 100" in sentence
+
+
+def test_a_rule_of_a_block_names_the_override_of_its_fields(
+    error_of: ErrorOf, changed: Changed
+) -> None:
+    overrides = ("train.steps=6", "train.wall_time_hours=null")
+    sentence = error_of(*overrides, text=changed("steps: 100", "epochs: 3"))
+    assert '"train.steps=6": train: set exactly one of steps and epochs' in sentence
 
 
 def test_a_recipe_without_steps_and_epochs_is_rejected(error_of: ErrorOf, changed: Changed) -> None:
     sentence = error_of(text=changed("  steps: 100\n", ""))
-    assert "recipe.yaml:24: train: set exactly one of steps and epochs." in sentence
+    assert "recipe.yaml:24: train: set exactly one of steps and epochs; neither is" in sentence
 
 
 def test_epochs_alone_are_enough(load: Load, changed: Changed) -> None:

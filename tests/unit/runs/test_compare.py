@@ -48,7 +48,7 @@ def test_what_differs_is_listed_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_steps_are_spread_evenly_with_the_last_one() -> None:
-    values = {step: 1.0 for step in range(1, 101)}
+    values = dict.fromkeys(range(1, 101), 1.0)
     found = common_steps(Series("train", "loss", (values, values)), most=4)
     assert found == [1, 34, 67, 100]
 

@@ -44,7 +44,9 @@ def reports(*steps: int) -> list[dict[str, Any]]:
     ]
 
 
-LOG = "x INFO ptm.train.run: runs/one: 568,369 parameters, objective mlm\nresuming from step 20 (x)\n"
+LOG = (
+    "x INFO ptm.train.run: runs/one: 568,369 parameters, objective mlm\nresuming from step 20 (x)\n"
+)
 
 
 @pytest.fixture
@@ -79,8 +81,20 @@ def test_charts_have_training_and_evaluations_together_and_nothing_twice(run: Pa
 def test_the_page_has_numbers_events_and_recipe(run: Path) -> None:
     page = write_report([run]).read_text(encoding="utf-8")
     for text in (
-        *("40 of 40", "4,000", "568,369", "0:20", "200 tokens per second on average", "0.9000 → 0.2250"),
-        *("anomaly at step 30: loss 12.5 (skip)", "resumed from step 20", "transformer 2 x 128", "done"),
+        *(
+            "40 of 40",
+            "4,000",
+            "568,369",
+            "0:20",
+            "200 tokens per second on average",
+            "0.9000 → 0.2250",
+        ),
+        *(
+            "anomaly at step 30: loss 12.5 (skip)",
+            "resumed from step 20",
+            "transformer 2 x 128",
+            "done",
+        ),
         "runs_dir: runs",
     ):
         assert text in page
@@ -122,6 +136,30 @@ def test_several_runs_share_their_charts(run: Path, tmp_path: Path) -> None:
         write_report([run, run])
 
 
+def test_what_is_damaged_is_left_out_and_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Curves and recipe are whole: the page of a long training is not lost for one line."""
+    (run / "environment.json").write_text("{", encoding="utf-8")
+    (run / "samples.jsonl").write_text("{<\n", encoding="utf-8")
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{broken\n" + json.dumps(reports(50)[0]) + "\n")
+    (run / "evaluations").mkdir()
+    (run / "evaluations" / "dev.json").write_text("[]", encoding="utf-8")
+    places = ("environment.json:", "metrics.jsonl:7:", "samples.jsonl:1:", "dev.json:")
+    other = write_run(tmp_path / "two", "train.steps=50", records=reports(10, 30), log=LOG)
+    for runs in ([run], [run, other]):
+        out = tmp_path / "page.html"
+        assert main(["report", *map(str, runs), "--out", str(out)]) == EXIT_DONE
+        warnings, page = capsys.readouterr().err, out.read_text(encoding="utf-8")
+        for place in places:
+            assert f"{run}/" in warnings
+            assert place in warnings
+            assert place in page
+        assert data_of(page)["charts"][0]["lines"][0]["steps"] == [10, 20, 40, 50]
+    assert "50 of 40 steps" in report_page([run])
+
+
 @pytest.fixture
 def address(run: Path) -> Iterator[str]:
     """The address of the page of `run`, while it is served."""
@@ -137,7 +175,7 @@ def address(run: Path) -> Iterator[str]:
     )
     thread.start()
     assert ready.wait(10)
-    yield started[0]
+    return started[0]
 
 
 def test_the_live_page_follows_the_run(run: Path, address: str) -> None:
@@ -152,6 +190,32 @@ def test_the_live_page_follows_the_run(run: Path, address: str) -> None:
     assert data_of(get())["charts"][0]["lines"][0]["steps"] == [10, 20, 40, 41]
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{address}recipe.yaml", timeout=10)
+
+
+def test_the_live_page_answers_only_requests_to_this_machine(address: str) -> None:
+    """A page of the network whose name leads to 127.0.0.1 must not read the report."""
+    port = address.rstrip("/").rpartition(":")[2]
+
+    def status(host: str) -> int:
+        try:
+            request = urllib.request.Request(address, headers={"Host": host})
+            return int(urllib.request.urlopen(request, timeout=10).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    for name in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST"):
+        assert status(f"{name}:{port}") == 200
+    for host in (f"evil.example:{port}", "localhost", "127.0.0.1:1", f"localhost.evil:{port}"):
+        assert status(host) == 403
+
+
+def test_the_live_page_waits_for_reports_that_are_gone(run: Path, address: str) -> None:
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+        urllib.request.urlopen(address, timeout=10)
+    text = caught.value.read().decode()
+    assert "metrics.jsonl does not exist" in text
+    assert 'http-equiv="refresh"' in text
 
 
 def test_wrong_uses_are_errors(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from ptm.cli.commands.runs import fitting_table
 from ptm.cli.program import run_program
 from ptm.errors import EXIT_DONE, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USER
-from ptm.runs.status import run_status, run_statuses
+from ptm.runs.status import RunStatus, State, run_status, run_statuses
 from tests.support.run_folders import write_rank, write_run
 
 TRAIN = {"step": 40, "split": "train", "loss": 2.5, "tokens_per_second": 1000.0}
@@ -100,12 +104,16 @@ def test_damage_is_named_and_hides_no_other_run(run: Path) -> None:
     bad_rank = write_run(run.parent / "bad-rank", records=[TRAIN])
     (bad_rank / "ranks").mkdir()
     (bad_rank / "ranks" / "rank00000.json").write_text("{", encoding="utf-8")
+    other = write_run(run.parent / "bad-environment", records=[TRAIN])
+    (other / "environment.json").write_text("{", encoding="utf-8")
     found = {one.path.name: one for one in run_statuses(run.parent)}
     assert {name: one.state for name, one in found.items()} == {
         "one": "stopped",
         "broken": "damaged",
         "bad-rank": "damaged",
+        "bad-environment": "damaged",
     }
+    assert "environment.json" in found["bad-environment"].reason
     assert "metrics.jsonl:1" in found["broken"].reason
     assert "rank00000.json" in found["bad-rank"].reason
 
@@ -137,6 +145,33 @@ def test_json_has_the_same_states(run: Path, capsys: pytest.CaptureFixture[str])
     _, out, _ = ptm("runs", str(run.parent), "--json", capsys=capsys)
     (found,) = json.loads(out)
     assert (found["state"], found["step"], found["losses"]["eval"]) == ("running", 40, 2.75)
+
+
+def test_watch_shows_running_and_newest_runs_where_not_all_have_room(run: Path) -> None:
+    many: list[State] = ["done"] * 20
+    states: list[State] = ["died", "running", *many, "died", "done"]
+    found = [
+        RunStatus(run.parent / f"run{number:02}", state, reason="killed" * (state == "died"))
+        for number, state in enumerate(states)
+    ]
+
+    def screen(rows: int) -> list[str]:
+        console = Console(file=io.StringIO(), width=60, height=rows, force_terminal=True)
+        console.print(fitting_table(found, console))
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        return [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+
+    lines = screen(10)
+    assert len(lines) <= 9
+    names = [line.split()[0] for line in lines]
+    assert names[1] == "run01"
+    assert names[2:6] == ["run20", "run21", "run22", "run23"]
+    assert "19 more" in lines
+    assert any("run22: died: killed" in line for line in lines)
+    assert not any("run00" in line for line in lines)
+    everything = screen(40)
+    assert "more" not in "\n".join(everything)
+    assert len(everything) >= 1 + len(found) + 2
 
 
 def test_watch_needs_a_terminal(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -214,7 +214,7 @@ def command(folder: Path, *overrides: str) -> list[str]:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ((), "data.corpus: 1 questions have no answer in their contexts, but objective.no_answer"),
+        ((), "data.corpus: 1 question has no answer in its context, but objective.no_answer"),
         (
             ("objective.doc_stride=40", "objective.no_answer=true"),
             "data.sequence_length: 48 is too short: a question of objective.max_question_length = 8"

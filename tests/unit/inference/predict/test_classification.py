@@ -302,8 +302,8 @@ def test_line_n_of_the_output_is_that_of_line_n_of_the_input(
     assert len(lines) == 8
     assert [bool(line.strip()) for line in lines] == [True, True, *[False] * 5, True]
     assert errors.splitlines() == [
-        "3 inputs have no text, so they have no answer.",
-        f"2 inputs could not be read, so they have no answer; the first is {file}:5: the line is "
+        "3 inputs have no text, and therefore no answer.",
+        f"2 inputs could not be read and got no answer; the first is {file}:5: the line is "
         "not valid UTF-8.",
     ]
 
@@ -313,7 +313,7 @@ def test_long_texts_are_cut_and_counted(
 ) -> None:
     words = ["predict", str(run), str(folder / "dev.tsv"), "--sequence-length"]
     _, cut, errors = run_command([*words, "8"], capsys)
-    assert re.match(r"\d\d texts were longer than 8 tokens and were cut at their ends", errors)
+    assert re.match(r"\d\d texts were longer than 8 tokens and cut at the end", errors)
     _, whole, errors = run_command([*words, "512"], capsys)
     assert "longer than" not in errors
     assert cut != whole
@@ -332,10 +332,10 @@ def test_labels_that_the_model_does_not_have_are_counted(
     assert code == EXIT_DONE
     assert [line.split("\t")[2] for line in lines] == ["label", "long", "tall"]
     assert (
-        "1 labels are none of the model's and do not count in the accuracy; the first is "
+        "1 label is none of the model's, and not counted in the accuracy; the first is "
         f'{file}:3: "tall".' in errors
     )
-    assert errors.rstrip().endswith("on 1 labels")
+    assert errors.rstrip().endswith("on 1 label")
 
 
 def test_single_texts_and_pairs_do_not_mix(run: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -454,4 +454,4 @@ def test_a_reader_that_stops_ends_the_command_quietly(run: Path, tmp_path: Path)
         assert process.stdout.readline() == b"prediction\tprobability\n"
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == EXIT_USER
+    assert process.returncode == EXIT_DONE

@@ -118,7 +118,7 @@ def test_scores_are_those_of_evaluate_over_windows(
     expected = evaluate_source(open_source(str(run)), [])
     code, lines, errors = run_command(["predict", str(run), str(folder / "dev-0.txt")], capsys)
     assert code == EXIT_DONE
-    assert "were longer than 12 tokens and were split between words" in errors
+    assert "longer than 12 tokens and split between words" in errors
     shown = (
         f"entity precision {expected['dev/entity_precision']:.5f}, entity recall "
         f"{expected['dev/entity_recall']:.5f}, entity f1 {expected['dev/entity_f1']:.5f}, "
@@ -205,8 +205,8 @@ def test_damaged_and_empty_lines_have_no_answer(run: Path, tmp_path: Path, capsy
     answers = [json.loads(line)["tags"] for line in lines]
     assert [one is None for one in answers] == [False, *[True] * 4, False, True]
     assert errors.splitlines() == [
-        "2 inputs have no text, so they have no answer.",
-        f"3 inputs could not be read, so they have no answer; the first is {file}:4: the record "
+        "2 inputs have no text, and therefore no answer.",
+        f"3 inputs could not be read and got no answer; the first is {file}:4: the record "
         'has no field "text". Choose one of: tokens.',
     ]
 
@@ -219,9 +219,9 @@ def test_tags_that_the_model_does_not_have_are_not_scored(
         '{"tokens": ["看书"], "tags": ["O"]}\n{"tokens": ["看书"], "tags": ["B-LOCK"]}\n'
     )
     _, _, errors = run_command(["predict", str(run), str(file)], capsys)
-    assert "1 sentences have tags that the model does not have" in errors
+    assert "1 sentence has tags that the model does not have" in errors
     assert f'{file}:2: "B-LOCK" is not one of the tags' in errors
-    assert errors.rstrip().endswith("on 1 words of 1 sentences")
+    assert errors.rstrip().endswith("on 1 word of 1 sentence")
 
 
 def test_options_of_other_models_are_errors(

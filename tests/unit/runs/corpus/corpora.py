@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from ptm.store.reader import TokenStore
 from ptm.store.preprocess import Preprocessing, preprocess
+from ptm.store.reader import TokenStore
 from ptm.text.corpus import Layout, find_corpus
 from ptm.text.tokenizers.wordpiece import WordPiece
 
@@ -16,7 +16,7 @@ UNKNOWN = ("é中", "ξ", "字")
 
 def drawn_documents(count: int, *, seed: int = 0, longest: int = 40) -> list[str]:
     """Texts of 1 to `longest` words, some of them unknown, and some texts twice or three times."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     words = [*"abcdefg", "ab", "abc", "我们", *UNKNOWN]
     texts = [
         " ".join(draw.choices(words, k=draw.randint(1, longest))) for _ in range(count * 3 // 4)

@@ -80,9 +80,7 @@ def test_lines_are_left_out_by_reason(store: TokenStore) -> None:
     assert counts.left_out == {"blank lines": 2, "invalid lines": 1, "empty documents": 1}
 
 
-def test_exact_duplicates_are_found_across_shards(
-    store: TokenStore, tokenizer: Tokenizer
-) -> None:
+def test_exact_duplicates_are_found_across_shards(store: TokenStore, tokenizer: Tokenizer) -> None:
     ids = [tuple(one) for one in tokenizer.encode(TEXTS)]
     every = Counter(ids)
     found = count_store(store).duplicates

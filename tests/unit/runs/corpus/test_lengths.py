@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -40,13 +42,14 @@ def test_every_document_is_in_the_bucket_of_its_length(lengths: I64) -> None:
         inside = lengths[(lengths >= bucket.first) & (lengths <= bucket.last)]
         assert (bucket.documents, bucket.tokens) == (inside.size, inside.sum())
     assert sum(bucket.documents for bucket in buckets) == lengths.size
-    assert all(b.first == a.last + 1 for a, b in zip(buckets, buckets[1:], strict=False))
+    assert all(b.first == a.last + 1 for a, b in itertools.pairwise(buckets))
 
 
 def chunks(lengths: I64, row: int) -> I64:
     """Every document in chunks of `row` tokens, the last of which may be shorter."""
     return np.array(
-        [min(row, n - begin) for n in lengths.tolist() for begin in range(0, n, row)], dtype=np.int64
+        [min(row, n - begin) for n in lengths.tolist() for begin in range(0, n, row)],
+        dtype=np.int64,
     )
 
 

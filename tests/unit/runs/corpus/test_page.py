@@ -85,9 +85,7 @@ def test_the_page_needs_no_other_file_and_no_script(report: CorpusReport) -> Non
     assert "url(" not in text
 
 
-def test_every_text_of_the_corpus_is_escaped(
-    report: CorpusReport, hostile: CorpusReport
-) -> None:
+def test_every_text_of_the_corpus_is_escaped(report: CorpusReport, hostile: CorpusReport) -> None:
     text = page_of(hostile)
     expected, found = Page(page_of(report)), Page(text)
     assert found.open == []

@@ -68,9 +68,7 @@ def test_compressed_files_are_read(tmp_path: Path, corpus: Path, tiny_vocab: Pat
     assert dict(found.most_frequent) == counted(TEXTS)
 
 
-def test_targets_are_tokenised_with_their_own_vocabulary(
-    tmp_path: Path, tiny_vocab: Path
-) -> None:
+def test_targets_are_tokenised_with_their_own_vocabulary(tmp_path: Path, tiny_vocab: Path) -> None:
     pairs = tmp_path / "pairs.txt"
     pairs.write_text("a ξ\tξ é\n", encoding="utf-8")
     target = tmp_path / "target.txt"

@@ -17,7 +17,14 @@ __all__ = ["store"]
 
 LOG = "x INFO data: 1,000 rows per epoch (99.8 % real tokens), 2 epochs in 40 steps\n"
 RECORDS = [
-    {"step": 40, "split": "train", "rows": 2500, "loss": 1.0, "share/web": 0.75, "share/poems": 0.25}
+    {
+        "step": 40,
+        "split": "train",
+        "rows": 2500,
+        "loss": 1.0,
+        "share/web": 0.75,
+        "share/poems": 0.25,
+    }
 ]
 
 
@@ -55,9 +62,7 @@ def test_a_store_that_is_written_again_is_read_again(store: Path, tmp_path: Path
     assert stores_of(run)[0].info is not None
 
 
-def test_a_store_with_other_content_than_at_the_start_is_named(
-    store: Path, tmp_path: Path
-) -> None:
+def test_a_store_with_other_content_than_at_the_start_is_named(store: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "one", f"data.store={store}", records=RECORDS)
     for fingerprint, is_named in ((read_manifest(store).fingerprint, False), ("0" * 32, True)):
         content = environment(fingerprint, {"here": 1}, RecipeOrigin())

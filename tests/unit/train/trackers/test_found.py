@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from ptm.cli import main
+from ptm.errors import EXIT_USER
 from ptm.recipe import Recipe, load_recipe
 from ptm.recipe.tracking import TrackingBlock
 from ptm.train.trackers import known_trackers, missing_packages
 from ptm.train.trackers.best import BestValues
 from ptm.train.trackers.flat_recipe import flat_recipe
 from ptm.train.validate import check_recipe
+from tests.support.small_runs import Runs, small_overrides
 
 ALL = (
     "tracking.tensorboard=true",
@@ -50,6 +53,30 @@ def test_a_missing_package_is_named_with_its_extra(
     assert list(missing_packages(given)) == expected
     unchecked = check_recipe(given, need_inputs=False).unchecked
     assert set(expected) <= set(unchecked)
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [("wandb", "pip install wandb"), ("swanlab", "pip install -e '.[swanlab]'")],
+)
+@pytest.mark.parametrize("ptm", ["train", "launch"])
+def test_a_missing_package_ends_a_training_before_it_starts(
+    project: Path,
+    runs: Runs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    command: str,
+    ptm: str,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    file = str(project / "recipes" / "quickstart" / "roberta-tiny.yaml")
+    given = small_overrides(runs.store, runs.folder, "run", f"tracking.{key}={{}}")
+    assert main([ptm, file, *given]) == EXIT_USER
+    message = f"tracking.{key}: the package {key} is not installed. Install it with: {command}\n"
+    assert capsys.readouterr().err == f"ptm: {message}"
+    assert not (runs.folder / "run").exists()
 
 
 def test_trackers_that_are_off_need_no_package(
