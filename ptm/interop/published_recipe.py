@@ -35,8 +35,10 @@ def exported_yaml(recipe: ModelRecipe) -> str:
 
     Paths of data stay, because `ptm evaluate` reads them; of other paths, the last part stays.
     """
-    data = _shortened(recipe.model_dump(mode="json"), _not_of_data(recipe))
-    return yaml_of_blocks(data, with_format=True)
+    data = recipe.model_dump(mode="json")
+    # Projects, teams and servers of trackers stay private.
+    data.pop("tracking", None)
+    return yaml_of_blocks(_shortened(data, _not_of_data(recipe)), with_format=True)
 
 
 def machine_paths(recipe: ModelRecipe) -> list[str]:

@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 def evaluate_source(source: ModelSource, overrides: Sequence[str]) -> dict[str, Any]:
     """Metrics on the held-out documents of the store that the recipe or `overrides` name.
 
-    The metrics of a named evaluation set or source have its name as prefix: `news/loss`. A student is
-    evaluated without its teachers. Raises UserError if no store is named, if it does not fit the
+    The metrics of a named evaluation set or source have its name as prefix: `news/loss`. A student
+    is evaluated without its teachers. Raises UserError if no store is named, if it does not fit the
     model, or if nothing is held out.
     """
     recipe = recipe_with_store(source, overrides)

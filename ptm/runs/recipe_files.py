@@ -29,7 +29,9 @@ class BundledRecipe:
 
 
 def bundled_recipes(names: Sequence[str] = ()) -> list[BundledRecipe]:
-    """The recipes whose name is in `names` or begins with one of them and a slash, in order; default: all.
+    """The recipes whose name is in `names` or begins with one of them and a slash, in order.
+
+    Without `names`: all recipes.
 
     Raises UserError if the files are missing or a name is that of no recipe.
     """

@@ -18,7 +18,8 @@ STYLE = """
 .sample dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.15rem 0.9rem;
   margin: 0; font-size: 0.9rem }
 .sample dt { color: var(--soft) } .sample dd { margin: 0; white-space: pre-wrap }
-.sample dd span { display: inline-block; margin-right: 0.7em } .sample .hit { color: var(--hit); font-weight: 600 }
+.sample dd span { display: inline-block; margin-right: 0.7em }
+.sample .hit { color: var(--hit); font-weight: 600 }
 """
 
 

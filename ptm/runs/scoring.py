@@ -47,8 +47,8 @@ def generation_scores(
     """BLEU (0 to 100) and ROUGE F-measures (0 to 1) of generated text for held-out examples.
 
     `choice`: how to generate. `count`: number of examples per evaluation set, None for all.
-    Scores of a named evaluation set have its name as prefix. Raises UserError if the objective has no separate target to generate, or if the
-    packages are not installed.
+    Scores of a named evaluation set have its name as prefix. Raises UserError if the objective
+    has no separate target to generate, or if the packages are not installed.
     """
     _package("sacrebleu"), _package("rouge_score")
     recipe = recipe_with_store(source, overrides)

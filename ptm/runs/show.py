@@ -53,7 +53,8 @@ def show(recipe: Recipe) -> Iterator[str]:
         target_vocabulary_size=_vocabulary_size(target, "target_tokenizer") if target else None,
     )
     frozen = untrained_parameters(plan, recipe)
-    yield f"{recipe.name}: objective {recipe.objective.type}, {len(plan.operations)} model operations"
+    operations = len(plan.operations)
+    yield f"{recipe.name}: objective {recipe.objective.type}, {operations} model operations"
     yield from _parameters(plan, frozen)
     factors = {
         name: factor
@@ -161,7 +162,8 @@ def _length(recipe: Recipe) -> Iterator[str]:
     positions = steps * train.global_batch_size
     contents = f" ({_contents(rows)})" if isinstance(rows, PackedDataset) else ""
     yield (
-        f"length: {steps} steps = {positions / len(rows):.2f} epochs of {len(rows):,} rows{contents}"
+        f"length: {steps} steps = {positions / len(rows):.2f} epochs of {len(rows):,} rows"
+        f"{contents}"
     )
     if recipe.packs_sides_apart:
         size = batches_of(train, recipe.engine).micro_batch_size

@@ -133,7 +133,8 @@ def _state(ranks: Sequence[RankStatus], *, is_complete: bool) -> tuple[State, st
         if not _is_alive(rank):
             return (
                 "died",
-                f"rank {rank.rank} on {rank.host} ended without an exit code; it was probably killed",
+                f"rank {rank.rank} on {rank.host} ended without an exit code; "
+                "it was probably killed",
             )
     if open_ranks:
         return "running", ""

@@ -58,7 +58,10 @@ def _verified_store(path: Path) -> Verified:
 
 
 def _shapes(run: Path) -> Mapping[str, tuple[int, ...]]:
-    """The shapes of all parameters of the run's model. Raises UserError if its recipe is damaged."""
+    """The shapes of all parameters of the run's model.
+
+    Raises UserError if its recipe is damaged.
+    """
     data = with_own_tokenizers(read_recipe_data(run / RECIPE), run)
     kind = Recipe if "train" in data else ModelRecipe
     recipe = recipe_from_data(data, kind, name=str(run / RECIPE))

@@ -151,7 +151,7 @@ def find_duplicates(store: TokenStore) -> Duplicates:
 
 
 def _located(store: TokenStore, wanted: Mapping[int, int]) -> Iterator[Repeated]:
-    """Yield the first document of each of the `wanted` hashes (hash to count), most frequent first."""
+    """Yield the first document of each hash of `wanted` (hash to count), most frequent first."""
     found: dict[int, Repeated] = {}
     before = 0
     for shard in shards_of(store):

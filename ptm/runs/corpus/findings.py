@@ -57,7 +57,10 @@ def document_finding(info: StoreInfo) -> Iterator[str]:
         "labelled": "each line is a text",
         "tagged": "an empty line ends a sentence, or each line is one",
     }[info.layout]
-    yield f"the corpus is one document of {info.tokens:,} tokens. With data.layout: {info.layout} {rule}"
+    yield (
+        f"the corpus is one document of {info.tokens:,} tokens. "
+        f"With data.layout: {info.layout} {rule}"
+    )
 
 
 def cut_tokens(recipe: DataRecipe, store: TokenStore) -> int:
@@ -101,7 +104,8 @@ def tag_findings(info: StoreInfo) -> Iterator[str]:
     if repaired:
         yield (
             f"{counted(repaired, 'tag')} broke the rules of objective.scheme and "
-            f"{'was' if repaired == 1 else 'were'} repaired by `ptm preprocess`; the entities stay those that seqeval reads"
+            f"{'was' if repaired == 1 else 'were'} repaired by `ptm preprocess`; "
+            "the entities stay those that seqeval reads"
         )
     if lost:
         yield f"{counted(lost, 'word has', 'words have')} no token and became the unknown token"

@@ -30,7 +30,10 @@ _NOT_COUNTED = "not counted (the store is of an earlier version)"
 def report_lines(report: CorpusReport) -> Iterator[str]:
     """Yield the whole report."""
     if report.objective is not None:
-        yield f"{report.title}: objective {report.objective}, {report.rows_per_epoch:,} rows per epoch"
+        yield (
+            f"{report.title}: objective {report.objective}, "
+            f"{report.rows_per_epoch:,} rows per epoch"
+        )
     for store in report.stores:
         name = "" if store.name == store.folder else f"{store.name}: "
         yield f"{name}{store.folder} ({store.layout}, corpus files: {store.files:,})"
@@ -116,7 +119,8 @@ def duplicates(counts: StoreCounts) -> str:
     if not found.copies:
         return "duplicates: none"
     return (
-        f"duplicates: {counted(found.copies, 'document')} ({percent(found.copies / counts.documents)}) "
+        f"duplicates: {counted(found.copies, 'document')} "
+        f"({percent(found.copies / counts.documents)}) "
         f"{'repeats' if found.copies == 1 else 'repeat'} {counted(found.repeated, 'other')} exactly"
     )
 
@@ -182,7 +186,8 @@ def _table(cells: Sequence[Sequence[str]]) -> Iterator[str]:
 def example_counts(examples: ExampleCounts) -> str:
     """The examples of one split."""
     kept = (
-        f"{examples.split}: {counted(examples.examples, 'example')} per epoch in {counted(examples.rows, 'row')}, "
+        f"{examples.split}: {counted(examples.examples, 'example')} per epoch in "
+        f"{counted(examples.rows, 'row')}, "
         f"{percent(examples.fill)} of the cells filled"
     )
     if examples.changes:

@@ -136,7 +136,7 @@ def _store_data(name: str, folder: str) -> StoreData:
 
 @lru_cache(maxsize=64)
 def _read(folder: str, _written: int) -> tuple[StoreInfo, LengthHistogram]:
-    """The manifest and lengths of a store. A live page reads them once, until they are written again."""
+    """The manifest and lengths of a store. A live page reads them once per writing."""
     store = TokenStore.open(folder)
     return store.info, lengths_of(store)
 

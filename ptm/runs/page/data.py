@@ -97,7 +97,10 @@ class RunCurves:
 
 
 def run_curves(run: Path) -> RunCurves:
-    """Read the reports and events of a run, without damaged lines. Raises UserError if it has none."""
+    """Read the reports and events of a run, without damaged lines.
+
+    Raises UserError if it has no reports.
+    """
     damage: list[str] = []
     records = read_metrics(run, damage=damage)
     if not records:

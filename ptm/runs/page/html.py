@@ -127,7 +127,8 @@ def _marks(marks: Sequence[Mark]) -> str:
     rows = "".join(f'<li class="mark {mark.kind}">{html.escape(mark.text)}</li>' for mark in marks)
     return (
         f"<h2>Events</h2><details{' open' if len(marks) <= _FEW_MARKS else ''}><summary>"
-        f'{counted(len(marks), "event, a vertical line", "events, the vertical lines")} of the charts</summary><ul class="events">{rows}</ul></details>'
+        f"{counted(len(marks), 'event, a vertical line', 'events, the vertical lines')} of the charts</summary>"
+        f'<ul class="events">{rows}</ul></details>'
     )
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a run on its page: what differs from its file and from the defaults, then all of it."""
+"""The recipe of a run on its page: what differs from its file and the defaults, then all of it."""
 
 from __future__ import annotations
 
@@ -154,4 +154,7 @@ def _fold(run: Path) -> str:
         text = read_text(run / RECIPE, limit=MEGABYTE)
     except (OSError, FileContentError) as error:
         raise UserError(f"{run / RECIPE}: the file is damaged: {error}.") from error
-    return f"<details><summary>The whole recipe, with all defaults</summary><pre>{html.escape(text)}</pre></details>"
+    return (
+        "<details><summary>The whole recipe, with all defaults</summary>"
+        f"<pre>{html.escape(text)}</pre></details>"
+    )

@@ -104,7 +104,7 @@ def recipe_files(patterns: Sequence[str]) -> dict[str, str]:
         if path.is_dir():
             files = sorted(map(str, path.rglob("*.yaml")))
         else:
-            files = [pattern] if path.is_file() else sorted(glob.glob(pattern, recursive=True))
+            files = [pattern] if path.is_file() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         if not files and path.is_dir():
             raise UserError(f'"{pattern}": the folder has no recipes (files that end in .yaml).')
         if not files:

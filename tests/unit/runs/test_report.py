@@ -7,7 +7,6 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,7 @@ def test_what_is_damaged_is_left_out_and_named(
 
 
 @pytest.fixture
-def address(run: Path) -> Iterator[str]:
+def address(run: Path) -> str:
     """The address of the page of `run`, while it is served."""
     started: list[str] = []
     ready = threading.Event()

@@ -1,4 +1,4 @@
-"""`ptm preprocess` prints the first numbers of a store, and warns if one says something is wrong."""
+"""`ptm preprocess` prints the first numbers of a store, and warns if one of them is suspicious."""
 
 from __future__ import annotations
 
