@@ -136,7 +136,10 @@ def test_several_runs_share_their_charts(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_is_left_out_and_named(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Curves and recipe are whole: the page of a long training is not lost for one line."""
     (run / "environment.json").write_text("{", encoding="utf-8")
@@ -149,8 +152,9 @@ def test_what_is_damaged_is_left_out_and_named(
     other = write_run(tmp_path / "two", "train.steps=50", records=reports(10, 30), log=LOG)
     for runs in ([run], [run, other]):
         out = tmp_path / "page.html"
+        caplog.clear()
         assert main(["report", *map(str, runs), "--out", str(out)]) == EXIT_DONE
-        warnings, page = capsys.readouterr().err, out.read_text(encoding="utf-8")
+        warnings, page = capsys.readouterr().err + caplog.text, out.read_text(encoding="utf-8")
         for place in places:
             assert f"{run}/" in warnings
             assert place in warnings
