@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -17,6 +18,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ptm.errors import UserError
+from ptm.files.bundled import bundled
 from ptm.files.user_files import read_text
 from ptm.limits import (
     LARGEST_INTEGER,
@@ -103,6 +105,12 @@ class RecipeSource:
     @classmethod
     def read(cls, path: str) -> RecipeSource:
         """Read a recipe file. Raises UserError if it cannot be read or is not a mapping."""
+        if path.startswith("recipes/") and not Path(path).exists() and bundled(path) is not None:
+            name = PurePosixPath(path).relative_to("recipes").with_suffix("")
+            raise UserError(
+                f"{path}: there is no such file here. It comes with ptm: copy it with "
+                f"`ptm recipes --copy {name}`."
+            )
         return cls.parse(read_text(path, most=MOST_RECIPE_BYTES), path)
 
     @classmethod

@@ -34,6 +34,16 @@ REJECTED = {
 }
 
 
+def test_a_recipe_of_ptm_that_is_not_here_can_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"copy it with `ptm recipes --copy gpt2/tiny`\.$"):
+        RecipeSource.read("recipes/gpt2/tiny.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        RecipeSource.read("recipes/gpt2/gigantic.yaml")
+
+
 @pytest.mark.parametrize(("text", "sentence"), REJECTED.values(), ids=REJECTED)
 def test_unsupported_yaml_is_rejected_with_its_line(
     tmp_path: Path, text: str, sentence: str
