@@ -14,6 +14,7 @@ from ptm.text.corpus.remote import is_remote
 
 _ABOUT_THE_MACHINE = ("runs_dir", "checkpoint", "tracking")
 """Blocks that say where a run is kept and reported, and not how the model was trained."""
+_TRACKERS = frozenset({"wandb", "mlflow", "swanlab"})
 _OF_DATA = frozenset({"data.corpus", "data.store", "data.evaluation", "data.segmenter.dictionary"})
 _OF_MODELS = frozenset({"init_from", "init_from.source", "objective.teacher", "objective.teachers"})
 _OTHERS = frozenset({"runs_dir", "engine.deepspeed"})
@@ -35,10 +36,10 @@ def exported_yaml(recipe: ModelRecipe) -> str:
 
     Paths of data stay, because `ptm evaluate` reads them; of other paths, the last part stays.
     """
-    data = recipe.model_dump(mode="json")
+    data = _shortened(recipe.model_dump(mode="json"), _not_of_data(recipe))
     # Projects, teams and servers of trackers stay private.
-    data.pop("tracking", None)
-    return yaml_of_blocks(_shortened(data, _not_of_data(recipe)), with_format=True)
+    data.get("tracking", {}).update(dict.fromkeys(_TRACKERS & data.get("tracking", {}).keys()))
+    return yaml_of_blocks(data, with_format=True)
 
 
 def machine_paths(recipe: ModelRecipe) -> list[str]:

@@ -149,7 +149,10 @@ def other_vocabulary(teacher: Path) -> tuple[str, ...]:
             lambda teacher: (taught_by(teacher), "model.embedding.rows=9000"),
             r"the teacher's output layer has \d+ rows, but the student's has 9000",
         ),
-        (lambda teacher: (taught_by(teacher / "nowhere"),), r"objective\.teacher: .* not a folder"),
+        (
+            lambda teacher: (taught_by(teacher / "nowhere"),),
+            r"objective\.teachers: .* not a folder",
+        ),
         (
             lambda teacher: (
                 taught_by(teacher),
@@ -178,7 +181,7 @@ def test_a_missing_teacher_does_not_fail_validation(runs: Runs, tmp_path: Path) 
     recipe, *overrides = runs.arguments("student", taught_by(tmp_path / "nowhere"))
     verdict = check_recipe(load_recipe(recipe, overrides), need_inputs=False)
     (missing,) = verdict.unchecked
-    assert missing.startswith("objective.teacher: ")
+    assert missing.startswith("objective.teachers: ")
 
 
 def test_pipeline_stages_are_rejected_with_the_reason(runs: Runs, teacher: Path) -> None:

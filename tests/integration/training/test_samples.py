@@ -30,6 +30,7 @@ from tests.support.faults import Killed
 from tests.support.small_runs import Runs
 
 DROPOUT = "model.dropout=0.1"
+SAMPLED = "tracking.samples=4"
 SHORT = ("train.steps=2", "tracking.evaluate_every=2", "tracking.samples=6")
 CAUSAL = ("model.encoder.visibility=causal", "objective={type: lm}")
 
@@ -39,7 +40,7 @@ def samples_of(runs: Runs, name: str) -> list[SampleRecord]:
 
 
 def last_samples(runs: Runs, name: str, *overrides: str) -> tuple[Sample, ...]:
-    assert runs.train(name, *overrides) == EXIT_DONE
+    assert runs.train(name, SAMPLED, *overrides) == EXIT_DONE
     return samples_of(runs, name)[-1].samples
 
 
@@ -60,14 +61,14 @@ def test_a_training_is_the_same_without_samples(runs: Runs, objective: str) -> N
 
 
 def test_a_resumed_run_has_the_samples_of_an_undisturbed_one(runs: Runs) -> None:
-    assert runs.train("calm", DROPOUT) == EXIT_DONE
-    assert runs.train("stopped", DROPOUT, stop_at=7) == EXIT_STOPPED
-    assert runs.train("stopped", DROPOUT) == EXIT_DONE
+    assert runs.train("calm", DROPOUT, SAMPLED) == EXIT_DONE
+    assert runs.train("stopped", DROPOUT, SAMPLED, stop_at=7) == EXIT_STOPPED
+    assert runs.train("stopped", DROPOUT, SAMPLED) == EXIT_DONE
     with pytest.raises(Killed):
         # The evaluation of step 6 comes after the newest checkpoint, so it is repeated.
-        runs.train("killed", DROPOUT, die_at=7)
+        runs.train("killed", DROPOUT, SAMPLED, die_at=7)
     assert [one.step for one in samples_of(runs, "killed")] == [6]
-    assert runs.train("killed", DROPOUT) == EXIT_DONE
+    assert runs.train("killed", DROPOUT, SAMPLED) == EXIT_DONE
     assert [one.step for one in samples_of(runs, "calm")] == [6, 12]
     assert samples_of(runs, "stopped") == samples_of(runs, "calm")
     assert samples_of(runs, "killed") == samples_of(runs, "calm")
