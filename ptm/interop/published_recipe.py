@@ -35,10 +35,11 @@ def exported_yaml(recipe: ModelRecipe) -> str:
     """The whole recipe, for the recipe.yaml of an export.
 
     Paths of data stay, because `ptm evaluate` reads them; of other paths, the last part stays.
+    Trackers are switched off: their projects, teams and servers stay private.
     """
     data = _shortened(recipe.model_dump(mode="json"), _not_of_data(recipe))
-    # Projects, teams and servers of trackers stay private.
-    data.get("tracking", {}).update(dict.fromkeys(_TRACKERS & data.get("tracking", {}).keys()))
+    tracking = data.get("tracking", {})
+    tracking.update(dict.fromkeys(_TRACKERS & tracking.keys()))
     return yaml_of_blocks(data, with_format=True)
 
 

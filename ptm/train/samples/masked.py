@@ -64,7 +64,7 @@ class MaskedSampler(Sampler):
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """A token as text; the token itself if it has none, or if it continues a word."""
+    """A token as text: decoded, or as it is in the vocabulary if that is empty or within a word."""
     written = tokenizer.vocabulary.tokens[token]
     if tokenizer.config.continues_word(written) and written.startswith("##"):
         return written

@@ -29,7 +29,8 @@ NAMES = {
 }
 LAUNCHERS = ("pdsh", "openmpi", "local")
 CASES = [(launcher, name) for launcher in LAUNCHERS for name in NAMES]
-DEFAULT = [("pdsh", "all")]
+# Launches on one machine run by default in test_launching.py.
+DEFAULT = [("pdsh", "all"), ("openmpi", "all")]
 OPENMPI = "--allow-run-as-root --oversubscribe --mca plm_ssh_agent ssh --bind-to none"
 SECRET = "sekret-9f31c7"
 # Variables that a launcher would forward; their values must not be seen by other users.
